@@ -6,13 +6,15 @@
 //! 3. [`unpack`] unpacks a source distribution into one directory.
 //! 4. [`examine()`] reads an archive within limits before another program unpacks it.
 //! 5. [`has_extension_modules`] guesses from a source tree whether its build compiles anything.
-//! 6. [`source_tree::digest`] and [`source_tree::copy`] digest and copy a local source tree; [`surroundings`] shows the copy the
+//! 6. [`documents()`] reads the metadata and the bills of materials of a wheel.
+//! 7. [`source_tree::digest`] and [`source_tree::copy`] digest and copy a local source tree; [`surroundings`] shows the copy the
 //!    files beside the tree.
 //!
 //! The crate does not build, install or fetch anything, and does not write outside the directories that callers pass.
 
 #![warn(missing_docs)]
 
+mod documents;
 mod examine;
 mod extension_modules;
 mod git;
@@ -33,6 +35,7 @@ mod wheel;
 mod zip_layout;
 mod zip_reader;
 
+pub use documents::{SbomFile, WheelDocuments, documents};
 pub use examine::examine;
 pub use extension_modules::has_extension_modules;
 pub use glibc::needed_glibc;

@@ -126,17 +126,22 @@ impl<R: Read + Seek> WheelReader<R> {
         })
     }
 
+    /// Returns the path of the file or directory `name` of the `dist-info` directory.
+    pub(crate) fn dist_info_path(&self, name: &str) -> String {
+        format!("{}/{name}", self.dist_info)
+    }
+
     /// Finds the file `name` of the `dist-info` directory.
     fn find(&self, name: &str) -> Option<&ZipEntry> {
-        let path = format!("{}/{name}", self.dist_info);
+        let path = self.dist_info_path(name);
         self.entries
             .iter()
             .find(|entry| entry.path == path && !entry.directory)
     }
 
     /// Reads the file `name` of the `dist-info` directory.
-    fn text(&mut self, name: &str, limit: u64) -> Result<String> {
-        let path = format!("{}/{name}", self.dist_info);
+    pub(crate) fn text(&mut self, name: &str, limit: u64) -> Result<String> {
+        let path = self.dist_info_path(name);
         let entry = self
             .find(name)
             .cloned()

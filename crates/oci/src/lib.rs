@@ -5,7 +5,7 @@
 //!    [`image::layer_plan`] assigns them to layers.
 //! 2. [`image::layer_writer`] writes each layer ([`image::layer`]) once, on several threads, to all local destinations
 //!    ([`transport`]); [`image::builder`] then creates the documents ([`image::manifest`]).
-//! 3. [`registry`] uploads the missing blobs and attaches the bill of materials ([`image::sbom`]).
+//! 3. [`registry`] uploads the missing blobs and attaches the bill of materials.
 //!
 //! Reading an image:
 //! 4. [`transport`] opens an image; [`layer_reader`] reads its layers and resolves names, whiteouts and links.

@@ -14,6 +14,12 @@ pub const PAGE: u64 = 256 << 20;
 /// Core metadata: `METADATA`, `PKG-INFO` and `.metadata` files, inflated (bytes). The largest published are below 2 MiB.
 pub const METADATA: u64 = 16 << 20;
 
+/// The bills of materials in one wheel (PEP 770), inflated (bytes). Those of large Rust projects have about 1 MiB.
+pub const SBOMS_BYTES: u64 = 8 << 20;
+
+/// The files with bills of materials in one wheel. Builders write one or two.
+pub const SBOMS: usize = 100;
+
 /// A `pyproject.toml` (bytes). Large ones have 100 KiB.
 pub const PYPROJECT: u64 = 1 << 20;
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use oci_spec::image::MediaType;
+use wheelhouse_sbom::{Bill, CYCLONEDX_MEDIA_TYPE, WHEELHOUSE_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::image::contents::{ImageContents, LayerDraft};
@@ -11,7 +12,6 @@ use crate::image::image_set::{BaseImage, BuiltImage, ImageSet, WrittenLayer};
 use crate::image::layer::{LAYER_TIME, Layer};
 use crate::image::layer_writer::LayerWriter;
 use crate::image::manifest::{self, Document, ImageDescription, LayerDescription};
-use crate::image::sbom;
 use crate::transport::image_writer::ImageWriter;
 
 /// The prefix of the labels that describe the wheelhouse of an image.
@@ -127,7 +127,9 @@ fn build_image(
     let base_layers = draft.base.iter().flat_map(|base| &base.image.layers);
     let all = base_layers.cloned().chain(own).collect();
     let manifest = manifest::manifest(&config, all, &annotations(options));
-    let sbom = sbom::sbom(&draft.contents)?;
+    let bill = Bill::read(&draft.contents.directory, &draft.contents.manifest, None)?;
+    let media_type = MediaType::Other(CYCLONEDX_MEDIA_TYPE.to_owned());
+    let sbom = Document::new(&bill.cyclonedx(WHEELHOUSE_NAME), media_type);
     Ok(BuiltImage {
         architecture: draft.architecture,
         referrer: manifest::referrer(&sbom, &manifest),

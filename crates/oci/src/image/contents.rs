@@ -88,21 +88,6 @@ impl ImageContents {
         layers
     }
 
-    /// Reads one of the other files, if it exists.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be read.
-    pub(crate) fn text(&self, name: &str) -> Result<Option<String>> {
-        let found = self.others.iter().find(|(other, _)| other == name);
-        let bytes = match found.map(|(_, content)| content) {
-            None | Some(EntryContent::Directory) => return Ok(None),
-            Some(EntryContent::Bytes(bytes)) => bytes.clone(),
-            Some(EntryContent::File { path, .. }) => fs::read(path)
-                .context(Kind::Input, || format!("failed to read {}", path.display()))?,
-        };
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
     fn groups(&self) -> Vec<Vec<usize>> {
         let items: Vec<PlannedFile<'_>> = self
             .manifest

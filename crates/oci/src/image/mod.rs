@@ -10,5 +10,4 @@ pub mod layer_plan;
 pub mod layer_writer;
 pub mod manifest;
 pub mod platform;
-pub mod sbom;
 pub(crate) mod stored_gzip;

@@ -16,13 +16,14 @@ const MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// The crates that touch files and processes, besides the program.
-const LIBRARIES: [&str; 8] = [
+const LIBRARIES: [&str; 9] = [
     "archive",
     "config",
     "engine",
     "fs",
     "oci",
     "publish",
+    "sbom",
     "store",
     "transport",
 ];

@@ -45,6 +45,7 @@ mod resolution;
 mod s2i;
 mod s2i_application;
 mod s2i_server;
+mod sbom;
 mod serve;
 mod sources;
 mod support;

@@ -17,6 +17,7 @@ mod parsers;
 mod pip_compatibility;
 mod report;
 mod s2i;
+mod sbom;
 mod serve;
 mod shared;
 mod verify;
@@ -34,6 +35,7 @@ use parsers::size;
 pub(crate) use pip_compatibility::PipCompatibility;
 pub(crate) use report::ReportArgs;
 pub(crate) use s2i::{S2iArgs, S2iCommand};
+pub(crate) use sbom::{SbomArgs, SbomFormat};
 pub(crate) use serve::{AccessLogFormat, ListenArgs, ServeArgs};
 pub(crate) use verify::VerifyArgs;
 use wheelhouse_config::RawOptions;
@@ -201,6 +203,13 @@ pub(crate) enum Command {
     /// attached to a ticket.
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Write a bill of materials (SBOM) of a wheelhouse or an image
+    ///
+    /// Lists each wheel and sdist with its digest, licenses, origin and dependencies, what a wheel was
+    /// built from, and the components that the wheels themselves declare (PEP 770). The same wheelhouse
+    /// always gives the same bytes; `SOURCE_DATE_EPOCH` sets the time that the document states.
+    #[command(after_help = SBOM_EXAMPLES)]
+    Sbom(SbomArgs),
     /// Resolve all versions, including build dependencies, and write a pylock.toml (PEP 751)
     ///
     /// A lock that satisfies the same request is kept; if the request has changed, versions that still
@@ -337,6 +346,13 @@ Examples:
   wheelhouse report new --previous old          with the differences from another wheelhouse
   wheelhouse verify --json > verify.json && wheelhouse report --verification verify.json
                                                 with the result of a verification";
+
+const SBOM_EXAMPLES: &str = "\
+Examples:
+  wheelhouse sbom                               the directory `wheelhouse`, in CycloneDX
+  wheelhouse sbom -f spdx -o wheels.spdx.json   in SPDX, to a file
+  wheelhouse sbom docker://registry.example/acme/wheels:1.0
+                                                an image";
 
 const LOCK_EXAMPLES: &str = "\
 Examples:

@@ -19,6 +19,7 @@ mod registry_access;
 pub(super) mod report;
 mod requirements_reader;
 pub(super) mod s2i;
+pub(super) mod sbom;
 pub(super) mod serve;
 mod session;
 pub(super) mod verify;

@@ -261,7 +261,7 @@ fn assert_is_cyclonedx(path: &Path) {
         from cyclonedx.schema import SchemaVersion\n\
         from cyclonedx.validation.json import JsonStrictValidator\n\
         text = open(sys.argv[1], encoding='utf-8').read()\n\
-        validator = JsonStrictValidator(SchemaVersion.V1_5)\n\
+        validator = JsonStrictValidator(SchemaVersion.V1_6)\n\
         assert validator.validate_str(text.replace('SHA-256', 'SHA-0')), 'it finds nothing'\n\
         sys.exit(validator.validate_str(text))";
     services::run(Command::new(python).args(["-c", script]).arg(path));

@@ -1,0 +1,38 @@
+//! The arguments of `sbom`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use wheelhouse_sbom::WHEELHOUSE_NAME;
+
+use super::ImageReadArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct SbomArgs {
+    /// A directory, or an image as for `extract`
+    #[arg(value_name = "DIR|IMAGE", default_value = "wheelhouse")]
+    pub(crate) what: String,
+
+    /// The format of the bill of materials
+    #[arg(short, long, value_enum, default_value_t = SbomFormat::Cyclonedx)]
+    pub(crate) format: SbomFormat,
+
+    /// Write the bill of materials to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// The name of the wheelhouse in the bill of materials
+    #[arg(long, default_value = WHEELHOUSE_NAME)]
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) read_args: ImageReadArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SbomFormat {
+    /// CycloneDX 1.6
+    Cyclonedx,
+    /// SPDX 2.3
+    Spdx,
+}

@@ -1,0 +1,98 @@
+//! The `sbom` command.
+
+use std::path::Path;
+
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_oci::extract;
+use wheelhouse_oci::image::contents::ImageContents;
+use wheelhouse_sbom::Bill;
+use wheelhouse_types::secrets::mask;
+use wheelhouse_types::{Error, Kind, Result, image_location, names_image};
+
+use crate::cli::args::{GlobalOptions, SbomArgs, SbomFormat};
+use crate::cli::commands::extract::ImageOpener;
+use crate::cli::process_env::ProcessEnv;
+use crate::cli::{format, output, signals};
+
+/// How to describe a wheelhouse.
+struct Description {
+    format: SbomFormat,
+    name: String,
+    /// The time to state, in seconds since 1970-01-01 UTC.
+    created: Option<i64>,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &SbomArgs, globals: &GlobalOptions) -> Result<()> {
+    let process = ProcessEnv::read()?;
+    let description = Description {
+        format: arguments.format,
+        name: arguments.name.clone(),
+        created: source_date_epoch(&process)?,
+    };
+    let document = if names_image(&arguments.what) {
+        let image = arguments.what.parse()?;
+        let opening = ImageOpener::new(&image, &arguments.read_args, globals, &process)?;
+        signals::run(move || describe_image(opening, description))?
+    } else {
+        let directory = process.directory.join(&arguments.what);
+        if !directory.is_dir() {
+            let message = format!("the directory `{}` does not exist", arguments.what);
+            let meant = image_location::meant(&arguments.what);
+            let hint = format!("Name an image with its transport, such as `{meant}`.");
+            return Err(Error::new(Kind::Input, message).with_hint(hint));
+        }
+        description.of_directory(&directory)?
+    };
+    let document = mask(&document);
+    let Some(path) = &arguments.output else {
+        output::data(&document);
+        return Ok(());
+    };
+    let target = process.directory.join(path);
+    wheelhouse_publish::write_file(&target, document.as_bytes(), 0o666)?;
+    if globals.quiet == 0 {
+        let size = format::bytes(document.len() as u64);
+        output::status(&format!("Wrote {}: {size}", path.display()));
+    }
+    Ok(())
+}
+
+/// Extracts the wheelhouse of an image to a temporary directory, and describes it.
+async fn describe_image(opening: ImageOpener, description: Description) -> Result<String> {
+    let scratch = Scratch::new()?;
+    let (source, choice) = opening.open().await?;
+    wheelhouse_fs::interruption::blocking(move || {
+        let directory = scratch.path().join("wheelhouse");
+        let image = choice.find(source)?;
+        extract::extract(&image, choice.path.as_deref(), &directory)?;
+        description.of_directory(&directory)
+    })
+    .await
+}
+
+impl Description {
+    fn of_directory(&self, directory: &Path) -> Result<String> {
+        let contents = ImageContents::open(directory)?;
+        let bill = Bill::read(directory, &contents.manifest, self.created)?;
+        bill.check().map_err(|error| {
+            error.with_hint("Run `wheelhouse verify` to find all files that are damaged.")
+        })?;
+        let document = match self.format {
+            SbomFormat::Cyclonedx => bill.cyclonedx(&self.name),
+            SbomFormat::Spdx => bill.spdx(&self.name),
+        };
+        Ok(format!("{document:#}\n"))
+    }
+}
+
+/// Returns the time of `SOURCE_DATE_EPOCH`.
+fn source_date_epoch(process: &ProcessEnv) -> Result<Option<i64>> {
+    let Some(text) = process.environment.get_nonempty("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
+        let message = format!("SOURCE_DATE_EPOCH is not a number of seconds: `{text}`");
+        Error::new(Kind::Input, message)
+    })
+}
