@@ -40,7 +40,8 @@ pub fn documents(path: &Path, filename: &str) -> Result<WheelDocuments> {
     let invalid = || format!("{filename} is not a valid wheel");
     let parsed = WheelFilename::from_str(filename).context(Kind::Fetch, invalid)?;
     let file = File::open(path).context(Kind::Fetch, || format!("failed to read {filename}"))?;
-    let mut wheel = WheelReader::new(BufReader::new(file), &parsed).context(Kind::Fetch, invalid)?;
+    let mut wheel =
+        WheelReader::new(BufReader::new(file), &parsed).context(Kind::Fetch, invalid)?;
     let metadata = wheel.text("METADATA", limits::METADATA);
     Ok(WheelDocuments {
         metadata: metadata.context(Kind::Fetch, invalid)?.into_bytes(),

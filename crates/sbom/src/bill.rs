@@ -5,8 +5,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use wheelhouse_archive::metadata::value;
-use wheelhouse_fs::threads::on_threads;
 use wheelhouse_fs::interruption;
+use wheelhouse_fs::threads::on_threads;
 use wheelhouse_types::manifest::Wheel;
 use wheelhouse_types::{Error, Manifest, Origin, PackageName, Result, Sha256};
 
@@ -100,7 +100,9 @@ impl<'a> Bill<'a> {
     /// [`wheelhouse_types::Kind::Fetch`] if a wheel is missing or is not valid.
     pub fn check(&self) -> Result<()> {
         let mut problems = self.details.iter().filter_map(|it| it.problem.as_ref());
-        problems.next().map_or(Ok(()), |error| Err(error.to_shared()))
+        problems
+            .next()
+            .map_or(Ok(()), |error| Err(error.to_shared()))
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
@@ -121,9 +123,8 @@ impl<'a> Bill<'a> {
         let sets = self.manifest.sets.iter().flat_map(|set| &set.requirements);
         let lines = self.manifest.requirements.iter().chain(sets);
         let required: BTreeSet<String> = lines.filter_map(|line| required_name(line)).collect();
-        wheels().filter(move |wheel| {
-            required.contains(&wheel.name) || !needed.contains(&wheel.name)
-        })
+        wheels()
+            .filter(move |wheel| required.contains(&wheel.name) || !needed.contains(&wheel.name))
     }
 
     /// Returns the time that the document states, in RFC 3339 with seconds.
@@ -191,7 +192,11 @@ pub(crate) fn origin(origin: &Origin) -> &str {
 
 /// Returns how a wheel was obtained.
 pub(crate) fn how(wheel: &Wheel) -> &'static str {
-    if wheel.built.is_some() { "built" } else { "fetched" }
+    if wheel.built.is_some() {
+        "built"
+    } else {
+        "fetched"
+    }
 }
 
 /// The sdist that a wheel was built from.
@@ -203,7 +208,10 @@ pub(crate) struct BuiltFrom<'a> {
 /// Returns the sdist that `wheel` was built from, if it was built from one.
 pub(crate) fn built_from(wheel: &Wheel) -> Option<BuiltFrom<'_>> {
     let built = wheel.built.as_ref()?;
-    let sdist = built.inputs.as_ref().and_then(|inputs| inputs.sdist.as_ref());
+    let sdist = built
+        .inputs
+        .as_ref()
+        .and_then(|inputs| inputs.sdist.as_ref());
     let sha256 = sdist.map(|sdist| sdist.sha256).or(built.sdist.sha256())?;
     Some(BuiltFrom {
         filename: sdist.map(|sdist| sdist.filename.as_str()),
@@ -298,7 +306,10 @@ pub(crate) mod tests {
 
     #[test]
     fn names_of_requirements_are_normalized() {
-        assert_eq!(required_name("Zope.Interface>=5"), Some("zope-interface".to_owned()));
+        assert_eq!(
+            required_name("Zope.Interface>=5"),
+            Some("zope-interface".to_owned())
+        );
         assert_eq!(required_name("beta"), Some("beta".to_owned()));
         assert_eq!(required_name("./beta"), None);
         assert_eq!(required_name("beta/sub"), None);

@@ -241,7 +241,10 @@ mod tests {
     }
 
     fn names(sbom: &BundledSbom) -> Vec<&str> {
-        sbom.components.iter().map(|one| one.name.as_str()).collect()
+        sbom.components
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect()
     }
 
     #[test]
@@ -276,7 +279,10 @@ mod tests {
         assert_eq!(names(&sboms[1]), ["serde"], "libpng was listed before");
         assert_eq!(names(&sboms[2]), ["openssl"]);
         let libpng = &sboms[0].components[0];
-        assert_eq!(libpng.licenses, Licenses::Names(vec!["libpng-2.0".to_owned()]));
+        assert_eq!(
+            libpng.licenses,
+            Licenses::Names(vec!["libpng-2.0".to_owned()])
+        );
         assert_eq!(libpng.sha256, "a".repeat(64).parse().ok());
         assert_eq!(sboms[0].components[1].kind, "library");
         let expression = Licenses::Expression("MIT OR Apache-2.0".to_owned());
@@ -297,7 +303,8 @@ mod tests {
             assert_eq!(sboms[0].problem.as_deref(), Some(problem));
             assert!(sboms[0].components.is_empty());
         }
-        let odd = r#"{"bomFormat": "CycloneDX", "components": [1, {"name": 2}, {"name": " "}, []]}"#;
+        let odd =
+            r#"{"bomFormat": "CycloneDX", "components": [1, {"name": 2}, {"name": " "}, []]}"#;
         assert!(read_all(&[odd])[0].components.is_empty());
     }
 

@@ -108,7 +108,10 @@ fn sdist_component(sdist: &Sdist) -> Value {
     let mut component = component(&reference, &sdist.name, &sdist.version, &sdist.sha256);
     let references = json!([{"type": "distribution", "url": iri(&sdist.source)}]);
     component.insert("externalReferences".to_owned(), references);
-    let properties = json!([property("how", "sdist"), property("origin", origin(&sdist.origin))]);
+    let properties = json!([
+        property("how", "sdist"),
+        property("origin", origin(&sdist.origin))
+    ]);
     component.insert("properties".to_owned(), properties);
     if sdist.build_only {
         component.insert("scope".to_owned(), json!("excluded"));
@@ -215,7 +218,12 @@ mod tests {
         assert_eq!(alpha["components"][0]["name"], "libpng");
         let reference = &alpha["externalReferences"][1];
         assert_eq!(reference["url"], "alpha-1.0.dist-info/sboms/a%20b.cdx.json");
-        assert!(reference["comment"].as_str().unwrap().ends_with("valid JSON"));
+        assert!(
+            reference["comment"]
+                .as_str()
+                .unwrap()
+                .ends_with("valid JSON")
+        );
         assert_eq!(
             beta["pedigree"]["ancestors"][0]["purl"],
             "pkg:pypi/beta@1.0?file_name=beta-1.0.tar.gz"
@@ -223,7 +231,10 @@ mod tests {
         assert_eq!(beta["properties"][0]["value"], "built");
         let requirement = beta["properties"][3]["value"].as_str().unwrap();
         assert!(requirement.starts_with("setuptools-80.0-py3-none-any.whl sha256:c"));
-        assert_eq!(gamma["externalReferences"][0]["url"], "file:///some%20where/gamma-1.0.tar.gz");
+        assert_eq!(
+            gamma["externalReferences"][0]["url"],
+            "file:///some%20where/gamma-1.0.tar.gz"
+        );
         let dependencies = document["dependencies"].as_array().unwrap();
         assert_eq!(dependencies[0]["dependsOn"], json!([alpha["bom-ref"]]));
         assert_eq!(dependencies[1]["dependsOn"], json!([beta["bom-ref"]]));

@@ -101,9 +101,8 @@ mod tests {
 
     #[test]
     fn licenses_are_expressions_or_names() {
-        let names = |names: &[&str]| {
-            Licenses::Names(names.iter().map(|name| (*name).to_owned()).collect())
-        };
+        let names =
+            |names: &[&str]| Licenses::Names(names.iter().map(|name| (*name).to_owned()).collect());
         assert_eq!(
             Licenses::of("License-Expression: MIT\nLicense: x\n"),
             Licenses::Expression("MIT".to_owned())
@@ -124,7 +123,16 @@ mod tests {
         ] {
             assert!(is_expression(text), "{text}");
         }
-        for text in ["", "MIT License", "MIT AND", "(MIT", "MIT)", "MIT/X11", "AND", "()"] {
+        for text in [
+            "",
+            "MIT License",
+            "MIT AND",
+            "(MIT",
+            "MIT)",
+            "MIT/X11",
+            "AND",
+            "()",
+        ] {
             assert!(!is_expression(text), "{text}");
         }
         let licenses = Licenses::parse("MIT AND (LicenseRef-a OR LicenseRef-b+)".to_owned());

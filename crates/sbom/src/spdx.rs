@@ -145,7 +145,11 @@ impl Document {
             let filename = sdist.filename.unwrap_or(&wheel.name);
             let source = identifier(filename, &sdist.sha256);
             // Several wheels may be built from one sdist.
-            if !self.packages.iter().any(|package| package["SPDXID"] == *source) {
+            if !self
+                .packages
+                .iter()
+                .any(|package| package["SPDXID"] == *source)
+            {
                 self.packages.push(package(&Package {
                     id: &source,
                     name: &wheel.name,
@@ -268,7 +272,15 @@ fn package(package: &Package<'_>) -> Value {
 
 /// Returns whether SPDX allows `source` as a location: a URL, or that of a repository.
 fn is_download_location(source: &str) -> bool {
-    let schemes = ["https", "http", "ftp", "git+https", "git+http", "git+ssh", "git+git"];
+    let schemes = [
+        "https",
+        "http",
+        "ftp",
+        "git+https",
+        "git+http",
+        "git+ssh",
+        "git+git",
+    ];
     Url::parse(source).is_ok_and(|url| schemes.contains(&url.scheme()))
         && source.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -292,7 +304,10 @@ mod tests {
             path: "alpha-1.0.dist-info/sboms/a.cdx.json".to_owned(),
             sha256: None,
             problem: None,
-            components: vec![component("libc", "MIT AND LicenseRef-x"), component("x", "a b")],
+            components: vec![
+                component("libc", "MIT AND LicenseRef-x"),
+                component("x", "a b"),
+            ],
         };
         let manifest = manifest();
         let document = bill(&manifest, vec![sbom]).spdx("example");
@@ -302,7 +317,10 @@ mod tests {
             .iter()
             .map(|package| package["name"].as_str().unwrap())
             .collect();
-        assert_eq!(names, ["example", "alpha", "libc", "x", "beta", "beta", "gamma"]);
+        assert_eq!(
+            names,
+            ["example", "alpha", "libc", "x", "beta", "beta", "gamma"]
+        );
         let ids: BTreeSet<_> = document["packages"]
             .as_array()
             .unwrap()
@@ -314,7 +332,10 @@ mod tests {
         assert_eq!(defined[0]["licenseId"], "LicenseRef-x");
         assert_eq!(document["packages"][3]["licenseComments"], "declared: a b");
         assert_eq!(document["packages"][4]["downloadLocation"], NO_ASSERTION);
-        assert_eq!(document["packages"][5]["packageFileName"], "beta-1.0.tar.gz");
+        assert_eq!(
+            document["packages"][5]["packageFileName"],
+            "beta-1.0.tar.gz"
+        );
         let relations: Vec<String> = document["relationships"]
             .as_array()
             .unwrap()
@@ -322,7 +343,10 @@ mod tests {
             .map(|relation| {
                 let text = |name: &str| relation[name].as_str().unwrap().to_owned();
                 let ends = ["spdxElementId", "relatedSpdxElement"].map(text);
-                assert!(ends.iter().all(|end| end == DOCUMENT || ids.contains(&**end)));
+                assert!(
+                    ends.iter()
+                        .all(|end| end == DOCUMENT || ids.contains(&**end))
+                );
                 text("relationshipType")
             })
             .collect();
@@ -336,7 +360,13 @@ mod tests {
     fn only_urls_are_download_locations() {
         assert!(is_download_location("https://host/a-1.0.tar.gz"));
         assert!(is_download_location("git+https://host/a.git@0f"));
-        for source in ["/a.whl", "file:///a.whl", "oci:/a#b", "https://host/a b", "a"] {
+        for source in [
+            "/a.whl",
+            "file:///a.whl",
+            "oci:/a#b",
+            "https://host/a b",
+            "a",
+        ] {
             assert!(!is_download_location(source), "{source}");
         }
     }

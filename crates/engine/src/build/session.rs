@@ -13,9 +13,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
 use wheelhouse_types::provenance::{BuildInputs, InputFile};
 use wheelhouse_types::request::{Confinement, is_build_variable};
-use wheelhouse_types::{
-    Distribution, Error, Event, Kind, Observer, Result, secrets, toml_reader,
-};
+use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, secrets, toml_reader};
 
 use super::build_system::{BuildSystem, build_requirements, project_text};
 use super::constraints::Builder;
@@ -156,21 +154,22 @@ impl Session {
     /// Returns the distributions in the environment, sorted by name.
     pub(crate) fn into_requirements(self) -> Vec<Distribution> {
         let requirements = self.requirements.into_iter();
-        requirements
-            .map(|(distribution, _)| distribution)
-            .collect()
+        requirements.map(|(distribution, _)| distribution).collect()
     }
 
     /// Returns the inputs of the build but for its source.
     pub(crate) fn inputs(&self) -> BuildInputs {
-        let requirements = self.requirements.iter().filter_map(|(distribution, wheel)| {
-            Some(InputFile {
-                filename: wheel.filename.clone(),
-                sha256: wheel.sha256?,
-                source: distribution.source.to_string(),
-                built_from: wheel.built_from,
-            })
-        });
+        let requirements = self
+            .requirements
+            .iter()
+            .filter_map(|(distribution, wheel)| {
+                Some(InputFile {
+                    filename: wheel.filename.clone(),
+                    sha256: wheel.sha256?,
+                    source: distribution.source.to_string(),
+                    built_from: wheel.built_from,
+                })
+            });
         let settings = self.settings.as_object().into_iter().flatten();
         let variables = self.environment.variables().iter();
         let variables = variables.filter_map(|(name, value)| {

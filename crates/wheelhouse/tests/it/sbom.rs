@@ -31,7 +31,10 @@ fn index() -> Index {
                 "Metadata-Version: 2.4\nName: alpha\nVersion: 1.0\nSummary: One\n\
                  License-Expression: MIT OR Apache-2.0\nRequires-Dist: beta\n",
             )
-            .file("alpha-1.0.dist-info/sboms/a.cdx.json", cyclonedx.to_string())
+            .file(
+                "alpha-1.0.dist-info/sboms/a.cdx.json",
+                cyclonedx.to_string(),
+            )
             .file("alpha-1.0.dist-info/sboms/b.spdx.json", spdx.to_string())
             .file("alpha-1.0.dist-info/sboms/deep.json", deep)
             .file("alpha-1.0.dist-info/sboms/large.json", vec![b' '; 9 << 20]),
@@ -75,7 +78,9 @@ fn describes_directory_and_image_in_both_formats() {
     let (index, sandbox) = (index(), Sandbox::new());
     sandbox.build(&index, &["alpha"]).assert_success();
     let image = "oci:layout:1.0";
-    sandbox.wheelhouse(&["image", "out", image]).assert_success();
+    sandbox
+        .wheelhouse(&["image", "out", image])
+        .assert_success();
     for format in ["cyclonedx", "spdx"] {
         let describe = |what: &str, file: &str| {
             sandbox
@@ -110,7 +115,11 @@ fn describes_directory_and_image_in_both_formats() {
         .collect();
     assert_eq!(comments, [false, false, false, true, true]);
     assert_eq!(beta["pedigree"]["ancestors"][0]["name"], "beta");
-    assert!(beta["properties"].to_string().contains("tool-2.0-py3-none-any.whl sha256:"));
+    assert!(
+        beta["properties"]
+            .to_string()
+            .contains("tool-2.0-py3-none-any.whl sha256:")
+    );
 }
 
 #[test]
@@ -120,14 +129,25 @@ fn time_can_be_set() {
     sandbox.build(&index, &["alpha"]).assert_success();
     sandbox.set("SOURCE_DATE_EPOCH", "86400");
     sandbox
-        .wheelhouse(&["sbom", "out", "-f", "spdx", "-o", "sbom.json", "--name", "mine"])
+        .wheelhouse(&[
+            "sbom",
+            "out",
+            "-f",
+            "spdx",
+            "-o",
+            "sbom.json",
+            "--name",
+            "mine",
+        ])
         .assert_success();
     let document = read(&sandbox.path("sbom.json"));
     assert_eq!(document["creationInfo"]["created"], "1970-01-02T00:00:00Z");
     assert_eq!(document["name"], "mine");
     sandbox.set("SOURCE_DATE_EPOCH", "yesterday");
     let refused = sandbox.wheelhouse(&["sbom", "out"]);
-    refused.assert_exit(2).assert_error_names(&["SOURCE_DATE_EPOCH", "yesterday"]);
+    refused
+        .assert_exit(2)
+        .assert_error_names(&["SOURCE_DATE_EPOCH", "yesterday"]);
 }
 
 #[test]

@@ -284,7 +284,12 @@ fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
         let name = path.file_name().and_then(|name| name.to_str());
         if let Some(name) = name.filter(|_| path.extension().is_some_and(|it| it == "whl")) {
             let filename = name.to_owned();
-            wheels.push(WheelFile { filename, path });
+            wheels.push(WheelFile {
+                filename,
+                path,
+                sha256: None,
+                built_from: None,
+            });
         }
     }
     wheels.sort_by(|one, other| one.filename.cmp(&other.filename));
