@@ -1,9 +1,13 @@
 //! The interface through which a resolution announces distributions and requests wheels.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use wheelhouse_types::{Distribution, Error, Kind, Result, Sha256, limits};
+use wheelhouse_types::{
+    Distribution, Error, Kind, PackageName, Result, Sha256, Version, limits,
+};
 
 /// A wheel in a file of another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,30 @@ pub struct WheelFile {
     pub sha256: Option<Sha256>,
     /// The digest of the sdist that it was built from, if it was built from one.
     pub built_from: Option<Sha256>,
+}
+
+/// A source whose build begins.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildSource<'a> {
+    /// `name==version`, for messages.
+    pub label: &'a str,
+    /// The name of the project, if it is known before the build.
+    pub name: Option<&'a PackageName>,
+    /// The version, if it is known before the build.
+    pub version: Option<&'a Version>,
+    /// The directory of the unpacked project, which the build may change.
+    pub tree: &'a Path,
+    /// A directory of the build for further files. It is removed after the build.
+    pub directory: &'a Path,
+}
+
+/// What a build gets beside its source and its build requirements.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuildResources {
+    /// The variables of hooks, besides those of all builds.
+    pub variables: Vec<(OsString, OsString)>,
+    /// The files and directories outside the build that hooks read and must not change.
+    pub readable: Vec<PathBuf>,
 }
 
 /// Fetches and builds the artifacts of a resolution while it runs.
@@ -64,6 +92,18 @@ pub trait ArtifactProvider {
         &'a self,
         wanted: &'a [Distribution],
     ) -> LocalBoxFuture<'a, Result<Vec<WheelFile>>>;
+
+    /// Provides what the build of `source` would otherwise request from the network.
+    ///
+    /// # Errors
+    /// If it cannot be fetched.
+    fn build_resources<'a>(
+        &'a self,
+        source: BuildSource<'a>,
+    ) -> LocalBoxFuture<'a, Result<BuildResources>> {
+        let _ = source;
+        async { Ok(BuildResources::default()) }.boxed_local()
+    }
 
     /// Returns metadata to use if that of `distribution` cannot be read, for `reason`. `None` ends the resolution.
     ///

@@ -112,6 +112,10 @@ impl<'a> BuildDispatch<'a> {
     async fn set_up(&self, request: SessionRequest) -> Result<Session> {
         let skips_metadata_build = self.artifacts.skips_metadata_build(&request.tree);
         let mut session = Session::open(self.state.build(), request, skips_metadata_build)?;
+        let resources = self.artifacts.build_resources(session.source()).await;
+        let resources = resources
+            .map_err(|error| Error::new(error.kind(), session.failed()).caused_by(error))?;
+        session.add_resources(resources);
         if !self.state.build().is_isolated() {
             return Ok(session);
         }

@@ -37,7 +37,9 @@ pub mod git {
     pub use uv_git::CommandCredentials;
 }
 
-pub use artifact_provider::{ArtifactProvider, WheelFile, build_cycle_error, build_depth_error};
+pub use artifact_provider::{
+    ArtifactProvider, BuildResources, BuildSource, WheelFile, build_cycle_error, build_depth_error,
+};
 pub use build::requirements::BuildRequirements;
 pub use build::{BuildRequest, BuiltWheel};
 pub use engine::Engine;

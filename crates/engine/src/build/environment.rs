@@ -59,6 +59,11 @@ impl BuildEnvironment {
         &self.variables
     }
 
+    /// Adds variables of hooks.
+    pub(crate) fn add_variables(&mut self, variables: Vec<(OsString, OsString)>) {
+        self.variables.extend(variables);
+    }
+
     /// Replaces the contents of the environment by copies of `unpacked`.
     pub(crate) async fn install(
         &mut self,

@@ -50,6 +50,8 @@ pub(crate) struct Call<'a> {
     /// The directory for the files of the call.
     pub(crate) scratch: &'a Path,
     pub(crate) environment: &'a [(OsString, OsString)],
+    /// The files and directories outside of `tree` and `scratch` that the hook reads and must not change.
+    pub(crate) readable: &'a [PathBuf],
     /// The restrictions of hooks, if any.
     pub(crate) confinement: Option<&'a Confinement>,
     /// The log, which is appended to.
@@ -92,6 +94,7 @@ impl Call<'_> {
             package = self.package,
             backend = self.backend.name,
             hook = self.hook,
+            readable = self.readable.len(),
             "calling a hook"
         );
         self.observer.observe(&Event::BuildHook {

@@ -11,7 +11,7 @@ use uv_distribution_types::{CachedDist, Requirement};
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
-use wheelhouse_types::provenance::{BuildInputs, InputFile};
+use wheelhouse_types::provenance::{BuildResources, InputFile};
 use wheelhouse_types::request::{Confinement, is_build_variable};
 use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, secrets, toml_reader};
 
@@ -21,7 +21,7 @@ use super::environment::BuildEnvironment;
 use super::hook::{self, Call};
 use super::requirements::BuildRequirements;
 use super::{BuildRequest, BuildState, Failures};
-use crate::artifact_provider::WheelFile;
+use crate::artifact_provider::{BuildResources, BuildSource, WheelFile};
 use crate::error::EngineError;
 use crate::index::lenient_pages::SkippedFiles;
 
@@ -62,6 +62,8 @@ pub(crate) struct Session {
     /// The distributions in the environment and their wheels, sorted by name.
     requirements: Vec<(Distribution, WheelFile)>,
     metadata_directory: Option<PathBuf>,
+    /// The files and directories outside the build that hooks may read.
+    readable: Vec<PathBuf>,
     jobs: Arc<Semaphore>,
     /// The job for the next hook.
     job: Mutex<Option<OwnedSemaphorePermit>>,
@@ -112,6 +114,7 @@ impl Session {
             },
             requirements: Vec::new(),
             metadata_directory: None,
+            readable: Vec::new(),
             jobs: Arc::clone(&state.jobs),
             job: Mutex::default(),
             timeout: state.timeout,
@@ -122,6 +125,24 @@ impl Session {
             observer: Arc::clone(&state.observer),
             worked: Mutex::new(begun.elapsed()),
         })
+    }
+
+    /// Returns the source, for [`ArtifactProvider::build_resources`](crate::ArtifactProvider::build_resources).
+    pub(crate) fn source(&self) -> BuildSource<'_> {
+        let builder = self.declared.builder.as_ref();
+        BuildSource {
+            label: &self.label,
+            name: builder.map(|builder| &builder.name),
+            version: builder.and_then(|builder| builder.version.as_ref()),
+            tree: &self.tree,
+            directory: self.environment.directory(),
+        }
+    }
+
+    /// Adds `resources` to what hooks get.
+    pub(crate) fn add_resources(&mut self, resources: BuildResources) {
+        self.environment.add_variables(resources.variables);
+        self.readable = resources.readable;
     }
 
     /// Returns the duration of the build, without waiting for a job or for its requirements.
@@ -158,7 +179,7 @@ impl Session {
     }
 
     /// Returns the inputs of the build but for its source.
-    pub(crate) fn inputs(&self) -> BuildInputs {
+    pub(crate) fn inputs(&self) -> BuildResources {
         let requirements = self
             .requirements
             .iter()
@@ -176,7 +197,7 @@ impl Session {
             let (name, value) = (name.to_str()?, value.to_str()?);
             is_recorded(name).then(|| (name.to_owned(), secrets::mask_variable(name, value)))
         });
-        BuildInputs {
+        BuildResources {
             sdist: None,
             backend: self.backend.name.clone(),
             requirements: requirements.collect(),
@@ -354,6 +375,7 @@ impl Session {
             tree: &self.tree,
             scratch: self.environment.directory(),
             environment: self.environment.variables(),
+            readable: &self.readable,
             confinement: self.confinement.as_deref(),
             log: &self.log,
             timeout: self.timeout,
