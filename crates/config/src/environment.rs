@@ -3,8 +3,9 @@
 //! The order is that of the process, because pip's accumulating options depend on it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use wheelhouse_types::request::is_build_variable;
+use wheelhouse_types::request::{CargoEnvironment, is_build_variable};
 
 /// Environment variables in the order of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +36,20 @@ impl Environment {
         of_builds
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
+    }
+
+    /// Returns the configuration of cargo, whose default directory is `~/.cargo`.
+    #[must_use]
+    pub fn of_cargo(&self) -> CargoEnvironment {
+        let home = self.get_nonempty("CARGO_HOME").map(PathBuf::from);
+        let default = || Some(PathBuf::from(self.get_nonempty("HOME")?).join(".cargo"));
+        let variables = self.iter().filter(|(name, _)| name.starts_with("CARGO_"));
+        CargoEnvironment {
+            home: home.or_else(default),
+            variables: variables
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        }
     }
 
     /// Iterates over names and values in order.

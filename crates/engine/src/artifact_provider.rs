@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use wheelhouse_types::{
-    Distribution, Error, Kind, PackageName, Result, Sha256, Version, limits,
-};
+use wheelhouse_types::{Distribution, Error, Kind, PackageName, Result, Sha256, Version, limits};
 
 /// A wheel in a file of another name.
 #[derive(Clone, Debug, PartialEq, Eq)]

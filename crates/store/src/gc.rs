@@ -200,6 +200,12 @@ impl GarbageCollector {
         Ok(removal)
     }
 
+    /// Returns whether the store has an entry with the digest `sha256`, which may be corrupt.
+    #[must_use]
+    pub fn has_entry(&self, sha256: &Sha256) -> bool {
+        self.layout.entry(sha256).is_file()
+    }
+
     /// Removes all files except those in `kept`, all unfinished files, and the directories `others` of other crates.
     ///
     /// # Errors

@@ -51,12 +51,13 @@ const ENGINE_PREFIX: &str = ".tmp";
 const ENGINE_CONTENT: [&str; 3] = ["archive-", "git-", "sdists-"];
 
 /// The directories that may contain entries of processes that were killed, and the prefixes of their names: unfinished files,
-/// sources during builds, copies of local trees, images during unpacking, and build environments.
-const UNFINISHED: [(&str, &str); 7] = [
+/// sources during builds, copies of local trees, crates and images during unpacking, and build environments.
+const UNFINISHED: [(&str, &str); 8] = [
     (TEMPORARY, ""),
     ("", TEMPORARY_PREFIX),
     ("builds", ""),
     ("trees", ""),
+    ("crates-v1", TEMPORARY_PREFIX),
     ("images-v1", TEMPORARY_PREFIX),
     (ENGINE, ENGINE_PREFIX),
     ("uv/builds-v0", ENGINE_PREFIX),

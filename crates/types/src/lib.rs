@@ -17,6 +17,7 @@ pub mod image_location;
 pub mod limits;
 pub mod linked_image;
 pub mod lock;
+pub mod locked_crate;
 pub mod manifest;
 pub mod marker;
 pub mod plan;
@@ -38,6 +39,7 @@ pub use distribution::{Artifact, Distribution, Location, Origin, Source, names_i
 pub use error::{Error, Kind, Result};
 pub use event::{Event, Observer, Outcome, Phase};
 pub use lock::Lock;
+pub use locked_crate::LockedCrate;
 pub use manifest::Manifest;
 pub use plan::{Action, Plan, Step};
 pub use project_status::{ProjectStatus, StatusMarker};

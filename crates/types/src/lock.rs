@@ -8,7 +8,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use crate::redact::without_credentials;
-use crate::{Distribution, Hashes, Location, Origin, Sha256, Source};
+use crate::{Distribution, Hashes, Location, LockedCrate, Origin, Sha256, Source};
 
 /// Every distribution of one target, pinned, sorted by name.
 ///
@@ -43,6 +43,8 @@ pub struct Build {
     pub requires: Vec<String>,
     /// These and all that they depend on, sorted.
     pub closure: Vec<Pin>,
+    /// The Rust crates that the build compiles, sorted.
+    pub crates: Vec<LockedCrate>,
 }
 
 /// A requirement that allows one version or one file.

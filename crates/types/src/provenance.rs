@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Sha256, upload_time};
+use crate::{LockedCrate, Sha256, upload_time};
 
 /// The inputs of a build, without credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct BuildInputs {
     /// The variables that were set for the hooks and change their result, `SOURCE_DATE_EPOCH` among them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// The Rust crates, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crates: Vec<LockedCrate>,
 }
 
 /// A file that a build used.

@@ -1,6 +1,7 @@
 //! A request: the validated inputs and settings of a run, with absolute paths.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -345,6 +346,27 @@ pub struct Building {
     pub environment: BTreeMap<String, String>,
     /// The surroundings that hooks have instead of those of this process.
     pub confinement: Option<Arc<Confinement>>,
+    /// The user's configuration of cargo.
+    pub cargo: CargoEnvironment,
+}
+
+/// The user's configuration of cargo, which states where crates come from.
+#[derive(Clone, Default)]
+pub struct CargoEnvironment {
+    /// The directory of its configuration files, `CARGO_HOME`.
+    pub home: Option<PathBuf>,
+    /// The variables `CARGO_…`, some of which are credentials.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for CargoEnvironment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CargoEnvironment")
+            .field("home", &self.home)
+            .field("variables", &self.variables.keys())
+            .finish()
+    }
 }
 
 /// Surroundings for hooks that must not reach what this process can.
@@ -366,6 +388,7 @@ impl Default for Building {
             package_settings: BTreeMap::new(),
             environment: BTreeMap::new(),
             confinement: None,
+            cargo: CargoEnvironment::default(),
         }
     }
 }

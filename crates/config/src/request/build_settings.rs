@@ -41,6 +41,7 @@ pub(super) fn building(
         package_settings,
         environment: context.environment.of_builds(),
         confinement: None,
+        cargo: context.environment.of_cargo(),
     })
 }
 

@@ -11,7 +11,7 @@ use uv_distribution_types::{CachedDist, Requirement};
 use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
-use wheelhouse_types::provenance::{BuildResources, InputFile};
+use wheelhouse_types::provenance::{BuildInputs, InputFile};
 use wheelhouse_types::request::{Confinement, is_build_variable};
 use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, secrets, toml_reader};
 
@@ -179,7 +179,7 @@ impl Session {
     }
 
     /// Returns the inputs of the build but for its source.
-    pub(crate) fn inputs(&self) -> BuildResources {
+    pub(crate) fn inputs(&self) -> BuildInputs {
         let requirements = self
             .requirements
             .iter()
@@ -197,7 +197,7 @@ impl Session {
             let (name, value) = (name.to_str()?, value.to_str()?);
             is_recorded(name).then(|| (name.to_owned(), secrets::mask_variable(name, value)))
         });
-        BuildResources {
+        BuildInputs {
             sdist: None,
             backend: self.backend.name.clone(),
             requirements: requirements.collect(),
@@ -205,6 +205,7 @@ impl Session {
                 .map(|(name, value)| (name.clone(), masked_setting(name, value)))
                 .collect(),
             environment: variables.collect(),
+            crates: Vec::new(),
         }
     }
 

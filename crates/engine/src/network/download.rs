@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
-use http::StatusCode;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE,
-    RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG,
+    IF_RANGE, RANGE, RETRY_AFTER,
 };
+use http::{HeaderValue, StatusCode};
 use reqwest::Response;
 use url::Url;
 use uv_client::RegistryClient;
@@ -29,6 +30,8 @@ pub struct Fetcher {
     undecoded: Option<UndecodedClients>,
     plain_http: PlainHttp,
     url_credentials: UrlCredentials,
+    /// The value of the `Authorization` header.
+    authorization: Option<HeaderValue>,
     offline: bool,
 }
 
@@ -82,6 +85,7 @@ impl Fetcher {
             undecoded: None,
             plain_http,
             url_credentials: UrlCredentials::default(),
+            authorization: None,
             offline,
         }
     }
@@ -92,6 +96,28 @@ impl Fetcher {
             url_credentials,
             ..self
         }
+    }
+
+    /// Sends `authorization` as the `Authorization` header, but not to other hosts that the server redirects to.
+    ///
+    /// # Errors
+    /// `Input` if it is not the value of a header, or not valid for the scheme `Basic`.
+    pub fn with_authorization(self, authorization: &str) -> Result<Self, Error> {
+        let invalid = || Error::new(Kind::Input, "the token of the registry is not valid");
+        // uv's client panics if the credentials cannot be decoded.
+        if let Some(encoded) = authorization.strip_prefix("Basic ") {
+            let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
+            let decoded = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            if !decoded.is_some_and(|decoded| decoded.contains(':')) {
+                return Err(invalid());
+            }
+        }
+        let mut value = HeaderValue::from_str(authorization).map_err(|_| invalid())?;
+        value.set_sensitive(true);
+        Ok(Self {
+            authorization: Some(value),
+            ..self
+        })
     }
 
     /// Ignores `Content-Encoding`: some servers send it for a `.tar.gz` as published.
@@ -135,7 +161,7 @@ impl Fetcher {
             .as_ref()
             .map(|clients| clients.client_for(url, &self.plain_http));
         let client = undecoded.unwrap_or(&self.client);
-        let mut response = ask(client, url, offset, version).await?;
+        let mut response = self.ask(client, url, offset, version).await?;
         let mut first = None;
         if undecoded.is_some() && offset == 0 && response.headers().contains_key(CONTENT_ENCODING) {
             let chunk = response.chunk().await;
@@ -146,7 +172,7 @@ impl Fetcher {
                 .is_some_and(|start| is_compressed(url, start))
             {
                 first = None;
-                response = ask(&self.client, url, offset, version).await?;
+                response = self.ask(&self.client, url, offset, version).await?;
             }
         }
         let status = response.status();
@@ -181,24 +207,28 @@ impl Fetcher {
                 .boxed(),
         })
     }
-}
 
-async fn ask(
-    client: &RegistryClient,
-    url: &Url,
-    offset: u64,
-    version: Option<&str>,
-) -> Result<Response, FetchError> {
-    let client = client.uncached_client(DisplaySafeUrl::ref_cast(url));
-    let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-    if offset > 0 {
-        request = request.header(RANGE, format!("bytes={offset}-"));
-        if let Some(version) = version {
-            request = request.header(IF_RANGE, version);
+    async fn ask(
+        &self,
+        client: &RegistryClient,
+        url: &Url,
+        offset: u64,
+        version: Option<&str>,
+    ) -> Result<Response, FetchError> {
+        let client = client.uncached_client(DisplaySafeUrl::ref_cast(url));
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
+            if let Some(version) = version {
+                request = request.header(IF_RANGE, version);
+            }
+        }
+        let response = request.send().await;
+        response.map_err(|error| FetchError::from_error(url, &error))
     }
-    let response = request.send().await;
-    response.map_err(|error| FetchError::from_error(url, &error))
 }
 
 /// Returns whether the file at `url`, which begins with `start`, was compressed in transit, although that was not requested.

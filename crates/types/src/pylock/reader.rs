@@ -16,7 +16,7 @@ use uv_pep508::{MarkerEnvironment, MarkerTree};
 use super::{LOCK_VERSION, artifact, path, writer};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::toml_reader::{TomlReader, parse};
-use crate::{Location, Origin, Result, Sha256, Source};
+use crate::{Location, LockedCrate, Origin, Result, Sha256, Source};
 
 /// The condition of a package of a lock.
 #[derive(Clone, Debug)]
@@ -133,11 +133,20 @@ fn read_build(entry: &TomlReader<'_>) -> Result<Build> {
             hashes: owned(pin.strings("hashes")?),
         })
     });
+    let crates = entry.entries("crates")?.into_iter().map(|one| {
+        Ok(LockedCrate {
+            name: one.required_string("name")?.to_owned(),
+            version: one.required_string("version")?.to_owned(),
+            source: one.required_string("source")?.to_owned(),
+            sha256: one.parsed("sha256")?,
+        })
+    });
     Ok(Build {
         name: entry.required("name", entry.parsed("name")?)?,
         version: entry.required("version", entry.parsed("version")?)?,
         requires: owned(entry.strings("requires")?),
         closure: pins.collect::<Result<_>>()?,
+        crates: crates.collect::<Result<_>>()?,
     })
 }
 

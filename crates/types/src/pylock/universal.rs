@@ -11,7 +11,7 @@ use uv_pep508::MarkerTree;
 
 use super::writer::{EntryWriter, LockOutput};
 use crate::lock::{Build, Lock, Package, Pin};
-use crate::{Error, Kind, Origin, Result, Sha256, Source, Target};
+use crate::{Error, Kind, LockedCrate, Origin, Result, Sha256, Source, Target};
 
 /// Writes the locks of several targets as the text of one `pylock.toml` in the directory `base`,
 /// which is absolute. `request` is what was asked for, for all of them, and `files` said it.
@@ -166,12 +166,14 @@ fn shared_build(builds: &[(usize, &Build)], targets: &Targets<'_>) -> Result<Bui
             hashes: hashes.into_iter().cloned().collect(),
         })
     });
+    let crates: BTreeSet<&LockedCrate> = builds.iter().flat_map(|(_, one)| &one.crates).collect();
     let requires: BTreeSet<&String> = builds.iter().flat_map(|(_, one)| &one.requires).collect();
     Ok(Build {
         name: first.name.clone(),
         version: first.version.clone(),
         requires: requires.into_iter().cloned().collect(),
         closure: closure.collect::<Result<_>>()?,
+        crates: crates.into_iter().cloned().collect(),
     })
 }
 

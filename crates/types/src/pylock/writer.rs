@@ -148,6 +148,15 @@ fn write_build(text: &mut TomlWriter, build: &Build) {
         text.string("requirement", &pin.requirement);
         text.array("hashes", &quoted_all(&pin.hashes));
     }
+    for locked in &build.crates {
+        text.table("[[tool.wheelhouse.builds.crates]]");
+        text.string("name", &locked.name);
+        text.string("version", &locked.version);
+        text.string("source", &locked.source);
+        if let Some(sha256) = locked.sha256 {
+            text.string("sha256", &sha256.to_string());
+        }
+    }
 }
 
 /// Writes the key, unless it is not a version specifier, for which other tools reject the file.

@@ -116,6 +116,7 @@ pub(super) async fn build(
         version,
         requires: requirements.texts(),
         closure,
+        crates: worker.crates(source).await?,
     })
 }
 

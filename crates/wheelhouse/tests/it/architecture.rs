@@ -16,8 +16,9 @@ const MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// The crates that touch files and processes, besides the program.
-const LIBRARIES: [&str; 9] = [
+const LIBRARIES: [&str; 10] = [
     "archive",
+    "cargo",
     "config",
     "engine",
     "fs",

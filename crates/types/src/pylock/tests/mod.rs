@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{read, write, write_with_files};
 use crate::lock::{Build, Lock, Package, Pin};
-use crate::{Artifact, Hashes, Location, Origin, PackageName, Result, Sha256, Source};
+use crate::{Artifact, Hashes, Location, LockedCrate, Origin, PackageName, Result, Sha256, Source};
 
 const BASE: &str = "/srv/application";
 
@@ -72,7 +72,24 @@ fn representative() -> Lock {
                 requirement: "setuptools==82.0.1".to_owned(),
                 hashes: vec!["sha256:ab".to_owned()],
             }],
+            crates: vec![
+                locked_crate(
+                    "itoa",
+                    crate::locked_crate::CRATES_IO,
+                    Some(Sha256::of(b"itoa")),
+                ),
+                locked_crate("salsa", "git+https://example.org/salsa?rev=0a#0a", None),
+            ],
         }],
+    }
+}
+
+fn locked_crate(name: &str, source: &str, sha256: Option<Sha256>) -> LockedCrate {
+    LockedCrate {
+        name: name.to_owned(),
+        version: "1.0.0".to_owned(),
+        source: source.to_owned(),
+        sha256,
     }
 }
 

@@ -12,7 +12,9 @@ use url::Url;
 use super::{artifact, base, name, read_first};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::pylock::{write, write_with_files};
-use crate::{Artifact, Hashes, Location, Origin, PackageName, Source, Version};
+use crate::{
+    Artifact, Hashes, Location, LockedCrate, Origin, PackageName, Sha256, Source, Version,
+};
 
 fn text() -> impl Strategy<Value = String> {
     "[ -~\\t\\né\u{1F40D}]{0,12}"
@@ -192,12 +194,20 @@ fn any_build() -> impl Strategy<Value = Build> {
         requirement,
         hashes,
     });
-    let (texts, pins) = (vec(text(), 0..3), vec(pin, 0..3));
-    ("[a-z]{1,6}", texts, pins).prop_map(|(name, requires, closure)| Build {
+    let locked = (text(), text(), text(), option::of(text()));
+    let locked = locked.prop_map(|(name, version, source, digested)| LockedCrate {
+        name,
+        version,
+        source,
+        sha256: digested.map(|text| Sha256::of(text.as_bytes())),
+    });
+    let (texts, pins, crates) = (vec(text(), 0..3), vec(pin, 0..3), vec(locked, 0..3));
+    ("[a-z]{1,6}", texts, pins, crates).prop_map(|(name, requires, closure, crates)| Build {
         name: name.parse().unwrap(),
         version: "1.0".parse().unwrap(),
         requires,
         closure,
+        crates,
     })
 }
 

@@ -113,6 +113,7 @@ fn build_pins_have_markers_where_they_differ() {
                 requirement: format!("setuptools=={setuptools}"),
                 hashes: vec![format!("sha256:{setuptools}")],
             }],
+            crates: Vec::new(),
         }],
         ..Lock::default()
     };

@@ -11,6 +11,7 @@ use crate::cli::args::{CacheCommand, GlobalOptions};
 use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{error_report, exit_code, format, output, style};
+use wheelhouse_cargo::CrateCache;
 use wheelhouse_config::{RawOptions, resolve_settings};
 use wheelhouse_oci::find_links;
 use wheelhouse_store::{
@@ -28,7 +29,15 @@ const ENGINE: &str = "uv";
 pub(crate) const IMAGES: &str = "images-v1";
 
 /// All directories of the cache besides the store.
-pub(crate) const BUCKETS: [&str; 6] = [ENGINE, IMAGES, "builds", "expected-v1", "logs", "trees"];
+pub(crate) const BUCKETS: [&str; 7] = [
+    ENGINE,
+    IMAGES,
+    CrateCache::NAME,
+    "builds",
+    "expected-v1",
+    "logs",
+    "trees",
+];
 
 /// Runs the command, and returns the exit code.
 pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> {
@@ -52,6 +61,8 @@ pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> 
                     removed.files += files;
                     removed.bytes += bytes;
                 }
+                let crates = CrateCache::new(&root);
+                removed.bytes += crates.prune(|sha256| collector.has_entry(sha256))?;
                 Ok(removed)
             };
             print_result(&upkeep(&root, prune)?, globals);

@@ -139,6 +139,7 @@ impl LocalWorker {
         distribution: &Distribution,
     ) -> Result<BuildRequirements> {
         let (build_dir, _claim) = self.unpack(distribution).await?;
+        self.note_crates(distribution, &build_dir.root).await?;
         Engine::declared_requirements(&build_dir.root)
     }
 
@@ -156,10 +157,15 @@ impl LocalWorker {
             wheel_directory: &build_dir.root,
         };
         let prefetcher = Prefetcher::for_build(self, distribution);
-        self.engine.build_requirements(request, &prefetcher).await
+        let requirements = self.engine.build_requirements(request, &prefetcher).await?;
+        self.note_crates(distribution, &build_dir.root).await?;
+        Ok(requirements)
     }
 
-    async fn unpack(self: &Rc<Self>, distribution: &Distribution) -> Result<(BuildDir, Claim<'_>)> {
+    pub(super) async fn unpack(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<(BuildDir, Claim<'_>)> {
         let sdist = self.sdist_digest(distribution).await?;
         let key = self.build_key(distribution, sdist);
         self.prepare(distribution, &key).await
@@ -232,6 +238,7 @@ impl LocalWorker {
         })?;
         let mut inputs = wheel.inputs;
         inputs.sdist = sdist_file(distribution, sdist);
+        inputs.crates = self.crates.of_tree(&build_dir.root);
         let (store, distribution) = (self.context.store.clone(), distribution.clone());
         let path = wheel.path;
         let checked = blocking(move || store_wheel(&store, &distribution, &path)).await?;

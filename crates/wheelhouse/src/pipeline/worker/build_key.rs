@@ -59,6 +59,9 @@ pub(in crate::pipeline) fn build_key(
     let version = distribution.version.as_ref();
     if let Some(build) = Build::find(&request.builds, &distribution.name, version) {
         fields.push(("locked", format!("{:?}", build.closure)));
+        if !build.crates.is_empty() {
+            fields.push(("crates", format!("{:?}", build.crates)));
+        }
     }
     if request.resolution.hashes == HashPolicy::All {
         fields.push(("hashes", "required".to_owned()));

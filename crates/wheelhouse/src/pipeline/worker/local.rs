@@ -22,6 +22,7 @@ use super::super::context::RunContext;
 use super::artifact::{WheelArtifact, Worker};
 use super::build_dir::BuildDirs;
 use super::cache;
+use super::crates::CrateProvider;
 use super::download::FileDownload;
 use super::local_trees::TreeCopies;
 use super::tasks::{Pending, Tasks, identity};
@@ -64,6 +65,7 @@ pub(in crate::pipeline) struct LocalWorker {
     download_slots: Arc<Semaphore>,
     digest_slots: Arc<Semaphore>,
     traffic: Traffic,
+    pub(super) crates: CrateProvider,
     /// Why the metadata or build requirements of a source cannot be determined on this machine, by identity.
     unknown: RefCell<BTreeMap<String, String>>,
 }
@@ -125,6 +127,7 @@ impl LocalWorker {
             download_slots: Arc::new(Semaphore::new(DOWNLOADS)),
             digest_slots: Arc::new(Semaphore::new(digest_threads())),
             traffic: Traffic::default(),
+            crates: CrateProvider::default(),
             unknown: RefCell::default(),
         }))
     }
@@ -210,21 +213,37 @@ impl LocalWorker {
         distribution: &Distribution,
         artifact: &Artifact,
     ) -> impl Future<Output = Result<StoredFile>> + 'static {
+        let download = FileDownload {
+            required_hashes: distribution.required_hashes.clone(),
+            ..self.file_download(distribution.to_string(), artifact.clone())
+        };
+        self.run_download(download)
+    }
+
+    /// Returns the download of `artifact` for `package`, with the settings of the request.
+    pub(super) fn file_download(&self, package: String, artifact: Artifact) -> FileDownload {
         let context = &self.context;
         let network = &context.request.network;
-        let download = FileDownload {
+        FileDownload {
             fetcher: self.engine.fetcher(),
             store: context.store.clone(),
             observer: Arc::clone(&context.observer),
             retries: network.retries,
             notices: network.notices.clone(),
             timeout: network.timeout,
-            package: distribution.to_string(),
-            artifact: artifact.clone(),
+            package,
+            artifact,
             images: Arc::clone(&context.request.indexes.images),
-            required_hashes: distribution.required_hashes.clone(),
-        };
-        let is_remote = matches!(artifact.location, Location::Url(_));
+            required_hashes: Vec::new(),
+        }
+    }
+
+    /// Runs `download` on another thread.
+    pub(super) fn run_download(
+        self: Rc<Self>,
+        download: FileDownload,
+    ) -> impl Future<Output = Result<StoredFile>> + 'static {
+        let is_remote = matches!(download.artifact.location, Location::Url(_));
         let slots = Arc::clone(&self.download_slots);
         if is_remote {
             self.traffic.start();

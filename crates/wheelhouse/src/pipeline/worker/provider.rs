@@ -11,7 +11,9 @@ use std::rc::Rc;
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
 use tracing::{debug, trace};
-use wheelhouse_engine::{ArtifactProvider, WheelFile, build_cycle_error, build_depth_error};
+use wheelhouse_engine::{
+    ArtifactProvider, BuildResources, BuildSource, WheelFile, build_cycle_error, build_depth_error,
+};
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Result, Source, Target};
 
@@ -217,6 +219,13 @@ impl ArtifactProvider for Prefetcher {
             })
         });
         try_join_all(wheels.collect::<Vec<_>>()).boxed_local()
+    }
+
+    fn build_resources<'a>(
+        &'a self,
+        source: BuildSource<'a>,
+    ) -> LocalBoxFuture<'a, Result<BuildResources>> {
+        self.worker.build_resources(source).boxed_local()
     }
 
     fn fallback_metadata(&self, distribution: &Distribution, reason: &Error) -> Option<Vec<u8>> {
