@@ -21,7 +21,7 @@ fuzz_target!(|input: (bool, &[u8])| {
         bytes: 1 << 20,
         ..Limits::default()
     };
-    if let Ok(tree) = unpack(&archive, filename, &directory.path().join("into"), &limits) {
+    if let Ok(sdist) = unpack(&archive, filename, &directory.path().join("into"), &limits) {
         let _ = static_metadata(&tree);
     }
     let outside = fs::read_dir(directory.path()).expect("it is there").count();

@@ -3,17 +3,20 @@
 //!
 //! 1. [`inspect`] verifies from the directory of a wheel that it is what its file name says.
 //! 2. [`verify_contents`] compares every byte of a wheel with its `RECORD`.
-//! 3. [`unpack`] unpacks a source distribution into one directory.
-//! 4. [`examine()`] reads an archive within limits before another program unpacks it.
-//! 5. [`has_extension_modules`] guesses from a source tree whether its build compiles anything.
-//! 6. [`documents()`] reads the metadata and the bills of materials of a wheel.
-//! 7. [`source_tree::digest`] and [`source_tree::copy`] digest and copy a local source tree; [`surroundings`] shows the copy the
+//! 3. [`canonicalize`] rewrites a built wheel so that its bytes depend on its files alone.
+//! 4. [`compare_wheels`] names what differs between two builds of a wheel.
+//! 5. [`unpack`] unpacks a source distribution into one directory.
+//! 6. [`examine()`] reads an archive within limits before another program unpacks it.
+//! 7. [`has_extension_modules`] guesses from a source tree whether its build compiles anything.
+//! 8. [`documents()`] reads the metadata and the bills of materials of a wheel.
+//! 9. [`source_tree::digest`] and [`source_tree::copy`] digest and copy a local source tree; [`surroundings`] shows the copy the
 //!    files beside the tree.
 //!
 //! The crate does not build, install or fetch anything, and does not write outside the directories that callers pass.
 
 #![warn(missing_docs)]
 
+mod canonical;
 mod documents;
 mod examine;
 mod extension_modules;
@@ -32,9 +35,11 @@ pub mod surroundings;
 pub mod tarball;
 mod unpack_dir;
 mod wheel;
+mod wheel_difference;
 mod zip_layout;
 mod zip_reader;
 
+pub use canonical::canonicalize;
 pub use documents::{SbomFile, WheelDocuments, documents};
 pub use examine::examine;
 pub use extension_modules::has_extension_modules;
@@ -42,7 +47,10 @@ pub use glibc::needed_glibc;
 pub use limits::Limits;
 pub use record::RecordDifference;
 pub use record_check::verify_contents;
-pub use sdist::{is_find_links_name, is_sdist_name, static_metadata, strip_sdist_suffix, unpack};
+pub use sdist::{
+    UnpackedSdist, is_find_links_name, is_sdist_name, static_metadata, strip_sdist_suffix, unpack,
+};
+pub use wheel_difference::{Cause, WheelDifference, compare_wheels};
 pub use wheel::{WheelInspection, WheelIrregularity, inspect};
 
 #[cfg(any(test, feature = "testing"))]

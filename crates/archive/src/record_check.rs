@@ -9,12 +9,12 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fs_err::File;
-use wheelhouse_fs::digest::{Algorithm, digest_with};
+use wheelhouse_fs::digest::{Algorithm, Digests, digest_with};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result, WheelFilename};
 
 use crate::limits::Limits;
-use crate::record::RecordDifference;
+use crate::record::{RecordDifference, RecordEntry};
 use crate::safe_path::escape_for_display;
 use crate::wheel::WheelReader;
 
@@ -54,16 +54,7 @@ fn compare(
         }
         let path = entry.path;
         let recorded = record.remove(&path);
-        let (name, encoded) = recorded
-            .as_ref()
-            .and_then(|recorded| recorded.digest.split_once('='))
-            .unwrap_or_default();
-        let algorithm = Algorithm::from_name(name).filter(|algorithm| {
-            // The specification allows sha256 and better.
-            use Algorithm::{Sha256, Sha384, Sha512};
-            matches!(algorithm, Sha256 | Sha384 | Sha512)
-        });
-
+        let algorithm = recorded.as_ref().and_then(stated_algorithm);
         let damaged = || format!("entry `{}` is damaged", escape_for_display(&path));
         let digests = {
             let content = wheel
@@ -82,30 +73,43 @@ fn compare(
             return Err(Error::new(Kind::Fetch, message));
         };
         remaining = left;
-
-        if wheel.is_unlisted(&path) {
-            continue;
-        }
-        let Some(recorded) = recorded.as_ref() else {
-            differences.push(RecordDifference::Unlisted(path));
-            continue;
-        };
-        let Some(algorithm) = algorithm else {
-            differences.push(RecordDifference::NoDigest(path));
-            continue;
-        };
-        if recorded.size.is_some_and(|size| size != digests.length) {
-            differences.push(RecordDifference::Size(path));
-            continue;
-        }
-        let stated = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
-        if stated.ok().map(hex::encode) != digests.get(algorithm) {
-            differences.push(RecordDifference::Digest(path));
+        if !wheel.is_unlisted(&path) {
+            differences.extend(difference(&path, recorded.as_ref(), &digests));
         }
     }
     let missing = record.into_keys().filter(|path| !wheel.is_unlisted(path));
     differences.extend(missing.map(RecordDifference::Missing));
     Ok(differences)
+}
+
+/// Returns the algorithm of the digest in `recorded`, if wheels may use it.
+pub(crate) fn stated_algorithm(recorded: &RecordEntry) -> Option<Algorithm> {
+    // The specification allows sha256 and better.
+    use Algorithm::{Sha256, Sha384, Sha512};
+    let (name, _) = recorded.digest.split_once('=')?;
+    Algorithm::from_name(name).filter(|algorithm| matches!(algorithm, Sha256 | Sha384 | Sha512))
+}
+
+/// Returns the difference of the file `path`, which has these `digests`, from its entry in `RECORD`.
+pub(crate) fn difference(
+    path: &str,
+    recorded: Option<&RecordEntry>,
+    digests: &Digests,
+) -> Option<RecordDifference> {
+    let path = path.to_owned();
+    let Some(recorded) = recorded else {
+        return Some(RecordDifference::Unlisted(path));
+    };
+    let Some(algorithm) = stated_algorithm(recorded) else {
+        return Some(RecordDifference::NoDigest(path));
+    };
+    if recorded.size.is_some_and(|size| size != digests.length) {
+        return Some(RecordDifference::Size(path));
+    }
+    let (_, encoded) = recorded.digest.split_once('=').unwrap_or_default();
+    let stated = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
+    let is_equal = stated.ok().map(hex::encode) == digests.get(algorithm);
+    (!is_equal).then_some(RecordDifference::Digest(path))
 }
 
 #[cfg(test)]

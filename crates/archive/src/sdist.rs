@@ -60,23 +60,38 @@ pub fn is_find_links_name(name: &str) -> bool {
         .any(|suffix| name.ends_with(suffix))
 }
 
+/// An unpacked source distribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnpackedSdist {
+    /// The root of the source: the only directory at the top of the archive, or the directory that it was unpacked into if there
+    /// are further entries at the top.
+    pub root: PathBuf,
+    /// The latest modification time of a file in the archive, if it has times.
+    pub modified: Option<SystemTime>,
+}
+
 /// Unpacks the source distribution at `archive`, whose published file name is `filename`, into the directory `into`, which
-/// must be empty or missing. Returns the source tree: the only directory at the top of the archive, or `into` if there are
-/// further entries at the top.
+/// must be empty or missing.
 ///
 /// # Errors
 /// [`Kind::Fetch`] if the archive is damaged, exceeds `limits`, or has an entry that the specification of source
 /// distributions (PEP 721) forbids to unpack. The entries before that one stay in `into`.
-pub fn unpack(archive: &Path, filename: &str, into: &Path, limits: &Limits) -> Result<PathBuf> {
+pub fn unpack(
+    archive: &Path,
+    filename: &str,
+    into: &Path,
+    limits: &Limits,
+) -> Result<UnpackedSdist> {
     let failed = || format!("failed to unpack {filename}");
     let file = File::open(archive).context(Kind::Fetch, failed)?;
     let size = file.metadata().context(Kind::Fetch, failed)?.len();
     let mut unpack_dir = UnpackDir::new(into, limits, size).context(Kind::Fetch, failed)?;
     let reader = BufReader::with_capacity(128 << 10, file.into_parts().0);
-    unpack_reader(reader, filename, &mut unpack_dir)
+    let modified = unpack_reader(reader, filename, &mut unpack_dir)
         .and_then(|()| unpack_dir.finish())
         .context(Kind::Fetch, failed)?;
-    source_tree(into).context(Kind::Fetch, failed)
+    let root = source_tree(into).context(Kind::Fetch, failed)?;
+    Ok(UnpackedSdist { root, modified })
 }
 
 fn unpack_reader(

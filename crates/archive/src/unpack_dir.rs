@@ -26,6 +26,8 @@ pub(crate) struct UnpackDir {
     root: PathBuf,
     nodes: BTreeMap<PathBuf, UnpackNode>,
     remaining: RemainingLimits,
+    /// The latest time of a file.
+    newest: Option<SystemTime>,
 }
 
 /// An entry that was unpacked.
@@ -61,6 +63,7 @@ impl UnpackDir {
             root: root.to_owned(),
             nodes: BTreeMap::new(),
             remaining: limits.remaining(archive_size),
+            newest: None,
         })
     }
 
@@ -113,6 +116,7 @@ impl UnpackDir {
         }
         file.flush().context(Kind::Fetch, damaged)?;
         set_attributes(file.file(), attributes).context(Kind::Fetch, damaged)?;
+        self.newest = self.newest.max(attributes.modified);
         self.nodes.insert(path, UnpackNode::File);
         Ok(())
     }
@@ -186,11 +190,11 @@ impl UnpackDir {
         Ok(())
     }
 
-    /// Creates the links, and sets the times of directories.
+    /// Creates the links, and sets the times of directories. Returns the latest time of a file, if the archive has times.
     ///
     /// # Errors
     /// Fails if a link leads outside.
-    pub(crate) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<Option<SystemTime>> {
         for (path, node) in &self.nodes {
             if let UnpackNode::Link(target) = node {
                 self.check_link(path, target)?;
@@ -209,7 +213,7 @@ impl UnpackDir {
                     .context(Kind::Fetch, || unwritable(path))?;
             }
         }
-        Ok(())
+        Ok(self.newest)
     }
 
     /// Fails if the link at `path` leads outside, through any links of the archive.

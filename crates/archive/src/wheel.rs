@@ -110,7 +110,7 @@ pub(crate) struct WheelReader<R> {
     pub(crate) archive: ZipArchive<R>,
     pub(crate) entries: Vec<ZipEntry>,
     /// The name of the `dist-info` directory: `example-1.0.dist-info`.
-    dist_info: String,
+    pub(crate) dist_info: String,
 }
 
 impl<R: Read + Seek> WheelReader<R> {
@@ -162,6 +162,11 @@ impl<R: Read + Seek> WheelReader<R> {
     pub(crate) fn is_unlisted(&self, path: &str) -> bool {
         path.strip_prefix(&self.dist_info)
             .is_some_and(|name| matches!(name, "/RECORD" | "/RECORD.jws" | "/RECORD.p7s"))
+    }
+
+    /// Returns whether `RECORD` has a signature.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.find("RECORD.jws").is_some() || self.find("RECORD.p7s").is_some()
     }
 
     /// Compares the files of the archive with those that `RECORD` lists.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
+use wheelhouse_types::provenance::InputFile;
 use wheelhouse_types::{Distribution, Error, Kind, PackageName, Result, Sha256, Version, limits};
 
 /// A wheel in a file of another name.
@@ -18,6 +19,8 @@ pub struct WheelFile {
     pub sha256: Option<Sha256>,
     /// The digest of the sdist that it was built from, if it was built from one.
     pub built_from: Option<Sha256>,
+    /// The wheels that its build used, if it was built.
+    pub requirements: Vec<InputFile>,
 }
 
 /// A source whose build begins.

@@ -254,6 +254,7 @@ impl<'a> BuildDispatch<'a> {
                 version: dist.version().cloned(),
             }),
             tree,
+            source_date_epoch: None,
         };
         let dispatch = Self {
             stack,

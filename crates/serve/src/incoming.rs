@@ -113,7 +113,8 @@ pub(crate) fn inspect(path: &Path, filename: &DistributionName) -> Result<Inspec
     let parent = path.parent().unwrap_or(Path::new("."));
     let scratch = Scratch::in_directory(parent).context(Kind::Publish, failed)?;
     let into = scratch.path().join("sdist");
-    let root = wheelhouse_archive::unpack(path, &filename.text, &into, &Limits::default())?;
+    let sdist = wheelhouse_archive::unpack(path, &filename.text, &into, &Limits::default())?;
+    let root = sdist.root;
     let invalid = |reason: String| {
         let message = format!("{} is not a valid sdist: {reason}", filename.text);
         Error::new(Kind::Fetch, message)

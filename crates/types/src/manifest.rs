@@ -243,7 +243,7 @@ pub struct Built {
     pub python: String,
     /// The build closure, `name==version`, sorted.
     pub requirements: Vec<String>,
-    /// All inputs with their digests, unless an earlier version built it.
+    /// The inputs of the build, so that it can be repeated; `None` if an earlier version built the wheel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inputs: Option<BuildInputs>,
+    pub inputs: Option<Box<BuildInputs>>,
 }

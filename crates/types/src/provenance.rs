@@ -46,6 +46,9 @@ pub struct InputFile {
     /// The digest of the sdist that the file was built from, if it was built here from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_from: Option<Sha256>,
+    /// The wheels in the build environment of the file, if it was built here, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<InputFile>,
 }
 
 /// The circumstances of a build.

@@ -295,9 +295,10 @@ pub struct Prereleases {
 }
 
 /// Variables of the user's environment that change what a build gives.
-const BUILD_VARIABLES: [&str; 21] = [
+const BUILD_VARIABLES: [&str; 22] = [
     "AR",
     "ARCHFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
     "CC",
     "CFLAGS",
     "CMAKE_ARGS",
@@ -316,7 +317,7 @@ const BUILD_VARIABLES: [&str; 21] = [
     "PKG_CONFIG_PATH",
     "RUSTFLAGS",
     "SETUPTOOLS_SCM_PRETEND_VERSION",
-    "SOURCE_DATE_EPOCH",
+    SOURCE_DATE_EPOCH,
 ];
 
 /// The prefix of such variables for one package.
@@ -328,6 +329,14 @@ const OF_PACKAGE: &str = "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_";
 pub fn is_build_variable(name: &str) -> bool {
     BUILD_VARIABLES.contains(&name) || name.starts_with(OF_PACKAGE)
 }
+
+/// The variable with the time that build backends write into files, in seconds since 1970-01-01 UTC.
+///
+/// See <https://reproducible-builds.org/specs/source-date-epoch/>.
+pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// The value of [`SOURCE_DATE_EPOCH`] for sources whose files have no usable times: 2020-02-02, as in hatchling.
+pub const DEFAULT_EPOCH: i64 = 1_580_601_600;
 
 /// Build settings.
 #[derive(Clone, Debug)]
@@ -348,6 +357,9 @@ pub struct Building {
     pub confinement: Option<Arc<Confinement>>,
     /// The user's configuration of cargo.
     pub cargo: CargoEnvironment,
+    /// True if builds have another locale, umask, number of processors and order of directories than otherwise, to find out
+    /// whether their result depends on these.
+    pub is_varied: bool,
 }
 
 /// The user's configuration of cargo, which states where crates come from.
@@ -389,6 +401,7 @@ impl Default for Building {
             environment: BTreeMap::new(),
             confinement: None,
             cargo: CargoEnvironment::default(),
+            is_varied: false,
         }
     }
 }

@@ -12,7 +12,7 @@ fn time(seconds: u64) -> SystemTime {
 
 struct Case {
     directory: tempfile::TempDir,
-    result: Result<PathBuf>,
+    result: Result<UnpackedSdist>,
 }
 
 impl Case {
@@ -37,6 +37,7 @@ impl Case {
             .as_ref()
             .map_err(Error::display_chain)
             .unwrap()
+            .root
             .clone()
     }
 
@@ -420,7 +421,7 @@ proptest! {
         prop_assert!(case.is_contained());
         if let Ok(tree) = &case.result {
             let root = fs::canonicalize(case.directory.path().join("into")).unwrap();
-            for entry in walkdir::WalkDir::new(tree) {
+            for entry in walkdir::WalkDir::new(&tree.root) {
                 if let Ok(real) = fs::canonicalize(entry.unwrap().path()) {
                     prop_assert!(real.starts_with(&root), "{real:?}");
                 }

@@ -42,6 +42,7 @@ pub(super) fn building(
         environment: context.environment.of_builds(),
         confinement: None,
         cargo: context.environment.of_cargo(),
+        is_varied: false,
     })
 }
 

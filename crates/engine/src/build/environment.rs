@@ -10,9 +10,10 @@ use uv_preview::Preview;
 use uv_pypi_types::DirectUrl;
 use uv_python::PythonEnvironment;
 use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
 use wheelhouse_types::{Kind, Result};
 
-use super::BuildState;
+use super::{BuildState, path_maps};
 use crate::python::install::INSTALLER;
 use crate::python::legacy;
 
@@ -22,6 +23,8 @@ pub(crate) struct BuildEnvironment {
     directory: tempfile::TempDir,
     /// The variables of hooks: the scripts of the environment come first on `PATH`.
     variables: Vec<(OsString, OsString)>,
+    /// Flags that are added to variables, because they differ between machines.
+    path_maps: Vec<(&'static str, String)>,
     /// True if something is installed.
     is_filled: bool,
 }
@@ -43,6 +46,7 @@ impl BuildEnvironment {
             variables: variables.context(Kind::Build, || format!("failed to build {label}"))?,
             python,
             directory,
+            path_maps: Vec::new(),
             is_filled: false,
         })
     }
@@ -55,6 +59,7 @@ impl BuildEnvironment {
         self.directory.path()
     }
 
+    /// Returns the variables of hooks that do not depend on paths of the source.
     pub(crate) fn variables(&self) -> &[(OsString, OsString)] {
         &self.variables
     }
@@ -62,6 +67,33 @@ impl BuildEnvironment {
     /// Adds variables of hooks.
     pub(crate) fn add_variables(&mut self, variables: Vec<(OsString, OsString)>) {
         self.variables.extend(variables);
+    }
+
+    /// Sets a variable of hooks.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// Makes compilers replace the paths of the source `tree` and of the environment in what they write.
+    pub(crate) fn map_paths(&mut self, tree: &Path) {
+        self.path_maps = path_maps::flags(tree, self.directory.path());
+    }
+
+    /// Returns the variables with the flags that depend on the paths of this machine.
+    pub(crate) fn hook_variables(&self) -> Vec<(OsString, OsString)> {
+        let mut variables = self.variables.clone();
+        for (name, flags) in &self.path_maps {
+            let mut known = self.variables.iter().rev();
+            let known = known.find(|(known, _)| known == name);
+            let mut value = known.map(|(_, value)| value.clone()).unwrap_or_default();
+            if !value.is_empty() {
+                value.push(" ");
+            }
+            value.push(flags);
+            variables.push((name.into(), value));
+        }
+        variables
     }
 
     /// Replaces the contents of the environment by copies of `unpacked`.
@@ -204,18 +236,20 @@ fn variables(
     Ok(variables)
 }
 
-/// The time that build backends write into wheels by default: 2020-02-02, as for hatchling.
-const DEFAULT_EPOCH: &str = "1580601600";
-
 /// Returns the variables of all hooks: those that make builds reproducible, and those of the request.
 pub(super) fn fixed_variables(extra: &BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
+    let epoch = DEFAULT_EPOCH.to_string();
     let fixed = [
+        ("LANG", "C.UTF-8"),
+        ("LANGUAGE", ""),
+        ("LC_ALL", "C.UTF-8"),
         ("PYTHONHASHSEED", "0"),
         ("PYTHONIOENCODING", "utf-8:backslashreplace"),
         ("PYTHONNOUSERSITE", "1"),
         // Keeps the order of what is written to stdout and stderr.
         ("PYTHONUNBUFFERED", "1"),
-        ("SOURCE_DATE_EPOCH", DEFAULT_EPOCH),
+        (SOURCE_DATE_EPOCH, &epoch),
+        ("TZ", "UTC"),
     ];
     let extra = extra
         .iter()

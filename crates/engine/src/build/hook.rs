@@ -54,6 +54,8 @@ pub(crate) struct Call<'a> {
     pub(crate) readable: &'a [PathBuf],
     /// The restrictions of hooks, if any.
     pub(crate) confinement: Option<&'a Confinement>,
+    /// True for one processor and another umask.
+    pub(crate) is_varied: bool,
     /// The log, which is appended to.
     pub(crate) log: &'a Path,
     pub(crate) timeout: Duration,
@@ -66,6 +68,7 @@ struct CallFile<'a> {
     path: &'a [String],
     hook: &'static str,
     arguments: &'a [serde_json::Value],
+    varied: bool,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +89,7 @@ impl Call<'_> {
             path: &self.backend.path,
             hook: self.hook,
             arguments: &self.arguments,
+            varied: self.is_varied,
         })
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs_err::write(&call_file, bytes));

@@ -9,6 +9,7 @@ pub(crate) mod constraints;
 mod diagnosis;
 mod environment;
 mod hook;
+mod path_maps;
 pub(crate) mod requirements;
 mod session;
 
@@ -42,6 +43,8 @@ pub struct BuildRequest<'a> {
     pub version: Option<Version>,
     /// The directory of the unpacked project, which the build may change.
     pub tree: &'a Path,
+    /// The value of `SOURCE_DATE_EPOCH`, unless the request sets the variable.
+    pub source_date_epoch: Option<i64>,
     /// The directory for the wheel.
     pub wheel_directory: &'a Path,
 }
@@ -72,6 +75,7 @@ pub(crate) struct BuildState {
     /// `PATH`.
     path: OsString,
     confinement: Option<Arc<Confinement>>,
+    is_varied: bool,
     timeout: Duration,
     jobs: Arc<Semaphore>,
     logs: PathBuf,
@@ -115,6 +119,7 @@ impl BuildState {
                 .unwrap_or_default()
                 .into(),
             confinement: building.confinement.clone(),
+            is_varied: building.is_varied,
             timeout: building.timeout,
             jobs: Arc::new(Semaphore::new(building.jobs)),
             logs: parts.logs,

@@ -12,7 +12,7 @@ use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
 use wheelhouse_types::provenance::{BuildInputs, InputFile};
-use wheelhouse_types::request::{Confinement, is_build_variable};
+use wheelhouse_types::request::{Confinement, SOURCE_DATE_EPOCH, is_build_variable};
 use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, secrets, toml_reader};
 
 use super::build_system::{BuildSystem, build_requirements, project_text};
@@ -35,6 +35,7 @@ impl From<&BuildRequest<'_>> for SessionRequest {
             }),
             tree: request.tree.to_owned(),
             checkout: None,
+            source_date_epoch: request.source_date_epoch,
         }
     }
 }
@@ -48,6 +49,8 @@ pub(crate) struct SessionRequest {
     pub(crate) tree: PathBuf,
     /// The Git checkout with the tree, if any. It belongs to the cache, so the hooks get a copy.
     pub(crate) checkout: Option<PathBuf>,
+    /// The value of `SOURCE_DATE_EPOCH`, unless it is the default.
+    pub(crate) source_date_epoch: Option<i64>,
 }
 
 /// The calls of one build backend for one source.
@@ -69,6 +72,7 @@ pub(crate) struct Session {
     job: Mutex<Option<OwnedSemaphorePermit>>,
     timeout: Duration,
     confinement: Option<Arc<Confinement>>,
+    is_varied: bool,
     log: PathBuf,
     failures: Failures,
     skipped: SkippedFiles,
@@ -89,7 +93,7 @@ impl Session {
         let failed = || format!("failed to build {}", request.label);
         let backend = BuildSystem::read(&request.tree).context(Kind::Build, failed)?;
         let begun = Instant::now();
-        let environment = BuildEnvironment::create(state, &request.label)?;
+        let mut environment = BuildEnvironment::create(state, &request.label)?;
         let tree = match &request.checkout {
             Some(checkout) => {
                 let copy = environment.directory().join("source");
@@ -101,6 +105,14 @@ impl Session {
             }
             None => request.tree,
         };
+        if let Some(epoch) = request.source_date_epoch {
+            environment.set(SOURCE_DATE_EPOCH, epoch.to_string());
+        }
+        environment.map_paths(&tree);
+        if state.is_varied {
+            environment.set("LC_ALL", "C");
+            environment.set("LANG", "C");
+        }
         Ok(Self {
             settings: settings(state, request.builder.as_ref()),
             log: hook::log_path(&state.logs, &request.label),
@@ -119,6 +131,7 @@ impl Session {
             job: Mutex::default(),
             timeout: state.timeout,
             confinement: state.confinement.clone(),
+            is_varied: state.is_varied,
             failures: Arc::clone(&state.failures),
             skipped: state.skipped.clone(),
             skips_metadata_build,
@@ -189,6 +202,7 @@ impl Session {
                     sha256: wheel.sha256?,
                     source: distribution.source.to_string(),
                     built_from: wheel.built_from,
+                    requirements: wheel.requirements.clone(),
                 })
             });
         let settings = self.settings.as_object().into_iter().flatten();
@@ -375,9 +389,10 @@ impl Session {
             python: self.environment.python(),
             tree: &self.tree,
             scratch: self.environment.directory(),
-            environment: self.environment.variables(),
+            environment: &self.environment.hook_variables(),
             readable: &self.readable,
             confinement: self.confinement.as_deref(),
+            is_varied: self.is_varied,
             log: &self.log,
             timeout: self.timeout,
             observer: &*self.observer,

@@ -46,7 +46,7 @@ pub(super) fn manifest_build(built: &BuildRecord, sdist: Option<Sha256>) -> mani
         sdist: sdist.map(Hashes::sha256_only).unwrap_or_default(),
         python: built.python.clone(),
         requirements: built.requirements.clone(),
-        inputs: built.inputs.clone(),
+        inputs: built.inputs.clone().map(Box::new),
     }
 }
 

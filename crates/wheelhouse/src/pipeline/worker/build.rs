@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use tracing::{debug, instrument};
@@ -15,17 +16,21 @@ use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::provenance::{BuildRun, InputFile};
+use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
 use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
 
 use super::super::published_files::GENERATOR;
 use super::artifact::{WheelArtifact, Worker as _};
-use super::build_dir::{self, BuildDir, Claim, SourceInput};
+use super::build_dir::{self, BuildDir, Claim, DirectoryOrder, SourceInput};
 use super::build_key;
 use super::cache::find_built_wheel;
 use super::examine::examine_stored;
 use super::local::LocalWorker;
 use super::provider::Prefetcher;
 use super::tasks::identity;
+
+/// 1980-01-01 in seconds since 1970-01-01 UTC, the first time that a zip file can have.
+const ZIP_BEGIN: i64 = 315_532_800;
 
 impl LocalWorker {
     /// Returns the wheel of a source, from an earlier build or a new one.
@@ -149,11 +154,13 @@ impl LocalWorker {
         distribution: &Distribution,
     ) -> Result<BuildRequirements> {
         let (build_dir, _claim) = self.unpack(distribution).await?;
+        let epoch = self.source_date_epoch(&build_dir);
         let request = BuildRequest {
             label: distribution.to_string(),
             name: distribution.name.clone(),
             version: distribution.version.clone(),
             tree: &build_dir.root,
+            source_date_epoch: epoch.for_hooks(),
             wheel_directory: &build_dir.root,
         };
         let prefetcher = Prefetcher::for_build(self, distribution);
@@ -222,11 +229,13 @@ impl LocalWorker {
         let started = Timestamp::now();
         let wheels = tempfile::tempdir_in(&build_dir.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
+        let epoch = self.source_date_epoch(build_dir);
         let request = BuildRequest {
             label: distribution.to_string(),
             name: distribution.name.clone(),
             version: distribution.version.clone(),
             tree: &build_dir.root,
+            source_date_epoch: epoch.for_hooks(),
             wheel_directory: wheels.path(),
         };
         let prefetcher = Prefetcher::for_build(self, distribution);
@@ -241,7 +250,8 @@ impl LocalWorker {
         inputs.crates = self.crates.of_tree(&build_dir.root);
         let (store, distribution) = (self.context.store.clone(), distribution.clone());
         let path = wheel.path;
-        let checked = blocking(move || store_wheel(&store, &distribution, &path)).await?;
+        let storing = move || store_wheel(&store, &distribution, &path, epoch.seconds);
+        let checked = blocking(storing).await?;
         if let [difference, others @ ..] = &checked.differences[..] {
             let more = match others.len() {
                 0 => String::new(),
@@ -259,7 +269,8 @@ impl LocalWorker {
             python: format!("{} {}", target.implementation, target.python_version),
             seconds: seconds(wheel.worked),
             glibc: checked.glibc,
-            inputs: Some(inputs),
+            // Without isolation, the build has used the user's environment.
+            inputs: self.context.request.building.isolated.then_some(inputs),
             run: Some(BuildRun {
                 generator: GENERATOR.to_owned(),
                 started: Some(started.as_millisecond()),
@@ -304,6 +315,12 @@ impl LocalWorker {
         Ok((build_dir, claim))
     }
 
+    fn source_date_epoch(&self, build_dir: &BuildDir) -> SourceDateEpoch {
+        let environment = &self.context.request.building.environment;
+        let given = environment.get(SOURCE_DATE_EPOCH).map(String::as_str);
+        SourceDateEpoch::new(given, build_dir.modified, SystemTime::now())
+    }
+
     async fn create_build_dir(
         &self,
         key: &BuildKey,
@@ -311,7 +328,12 @@ impl LocalWorker {
         subdirectory: Option<PathBuf>,
     ) -> Result<BuildDir> {
         let builds = self.context.store.root().join("builds");
-        build_dir::create(&builds, key.to_string(), input, subdirectory).await
+        let order = if self.context.request.building.is_varied {
+            DirectoryOrder::Reversed
+        } else {
+            DirectoryOrder::Unpacked
+        };
+        build_dir::create(&builds, key.to_string(), input, subdirectory, order).await
     }
 
     /// Waits until no other task of this process uses the build directory of `key`, and claims it. The lock of
@@ -345,7 +367,39 @@ fn sdist_file(distribution: &Distribution, sha256: Option<Sha256>) -> Option<Inp
         sha256: sha256?,
         source: artifact.location.to_string(),
         built_from: None,
+        requirements: Vec::new(),
     })
+}
+
+/// The time of the files in a wheel, in seconds since 1970-01-01 UTC (`SOURCE_DATE_EPOCH`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SourceDateEpoch {
+    seconds: i64,
+    /// Set if the user has set the variable.
+    is_given: bool,
+}
+
+impl SourceDateEpoch {
+    /// Chooses the number that the user has `given`, else the time of the newest file of the source, else a fixed time. The time
+    /// of a file counts from the year in which zip files begin, since 0 stands for none, and up to `now`.
+    fn new(given: Option<&str>, modified: Option<SystemTime>, now: SystemTime) -> Self {
+        let of_file = || {
+            let modified = modified.filter(|modified| *modified <= now)?;
+            let since = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            let seconds = i64::try_from(since.as_secs()).ok()?;
+            (seconds >= ZIP_BEGIN).then_some(seconds)
+        };
+        let number = given.and_then(|text| text.trim().parse().ok());
+        Self {
+            seconds: number.or_else(of_file).unwrap_or(DEFAULT_EPOCH),
+            is_given: given.is_some(),
+        }
+    }
+
+    /// Returns the number for the variable of hooks, unless the user has set it.
+    fn for_hooks(self) -> Option<i64> {
+        (!self.is_given).then_some(self.seconds)
+    }
 }
 
 /// A wheel from a build backend that was checked and stored.
@@ -358,15 +412,22 @@ struct CheckedWheel {
     glibc: Option<(u16, u16)>,
 }
 
-/// Checks the wheel at `path`, which was built from `distribution`, and adds it to `store`.
-fn store_wheel(store: &Store, distribution: &Distribution, path: &Path) -> Result<CheckedWheel> {
+/// Checks the wheel at `path`, which was built from `distribution`, and adds it to `store` in canonical form, with the time
+/// `modified` of its files in seconds since 1970-01-01 UTC.
+fn store_wheel(
+    store: &Store,
+    distribution: &Distribution,
+    path: &Path,
+    modified: i64,
+) -> Result<CheckedWheel> {
     let filename = path.file_name().unwrap_or_default();
     let filename = filename.to_string_lossy().into_owned();
     let invalid =
         || format!("the build backend of {distribution} built an invalid wheel, {filename}");
     let inspection = wheelhouse_archive::inspect(path, &filename).context(Kind::Build, invalid)?;
-    let differences = wheelhouse_archive::verify_contents(path, &filename, &Limits::default())
-        .context(Kind::Build, invalid)?;
+    let differences =
+        wheelhouse_archive::canonicalize(path, &filename, modified, &Limits::default())
+            .context(Kind::Build, invalid)?;
     let version = distribution.version.as_ref();
     let has_other_version = version.is_some_and(|version| *version != inspection.version);
     if inspection.name != distribution.name || has_other_version {
@@ -381,4 +442,29 @@ fn store_wheel(store: &Store, distribution: &Distribution, path: &Path) -> Resul
         differences: differences.iter().map(ToString::to_string).collect(),
         glibc,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn takes_time_of_newest_file_unless_user_gives_one() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let now = at(1_700_000_000);
+        let epoch = |given, modified: Option<u64>| {
+            let epoch = SourceDateEpoch::new(given, modified.map(at), now);
+            (epoch.seconds, epoch.for_hooks())
+        };
+        let number = 1_600_000_000;
+        assert_eq!(epoch(None, Some(1_600_000_000)), (number, Some(number)));
+        assert_eq!(epoch(Some("1"), Some(1_600_000_000)), (1, None));
+        assert_eq!(epoch(Some("soon"), Some(1_600_000_000)), (number, None));
+        let fallback = (DEFAULT_EPOCH, Some(DEFAULT_EPOCH));
+        for unusable in [None, Some(0), Some(1_700_000_001)] {
+            assert_eq!(epoch(None, unusable), fallback);
+        }
+    }
 }

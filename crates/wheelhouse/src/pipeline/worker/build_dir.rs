@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use fs_err as fs;
 use futures::FutureExt as _;
@@ -37,6 +38,8 @@ pub(super) struct BuildDir {
     pub(super) directory: PathBuf,
     /// The root of the project, somewhere below the directory.
     pub(super) root: PathBuf,
+    /// The latest time of a file of an sdist, if it has times.
+    pub(super) modified: Option<SystemTime>,
     /// The files beside a local tree that builds can read.
     view: Option<SurroundingsView>,
     /// Set if large files are links to those of a local tree.
@@ -136,6 +139,15 @@ pub(super) struct TreeInput {
     pub(super) large: LargeFiles,
 }
 
+/// The order in which directories list their entries, as far as the filesystem keeps the order of creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DirectoryOrder {
+    /// As the source was unpacked or copied.
+    Unpacked,
+    /// The reverse of the order of names.
+    Reversed,
+}
+
 /// Creates the build directory of `key` below `builds`, after waiting for another process that uses it.
 ///
 /// # Errors
@@ -145,12 +157,17 @@ pub(super) async fn create(
     key: String,
     input: SourceInput,
     subdirectory: Option<PathBuf>,
+    order: DirectoryOrder,
 ) -> Result<BuildDir> {
     let directory = builds.join(&key[..16]);
     debug!(directory = %directory.display(), "preparing a build directory");
     blocking(move || {
         let lock = lock(&directory)?;
         let mut build_dir = fill(directory, lock, input)?;
+        if order == DirectoryOrder::Reversed {
+            let failed = || format!("failed to change {}", build_dir.root.display());
+            reverse(&build_dir.root).context(Kind::Build, failed)?;
+        }
         if let Some(subdirectory) = subdirectory {
             build_dir.root = inside(&build_dir.root, &subdirectory)?;
         }
@@ -179,6 +196,7 @@ fn fill(directory: PathBuf, lock: std::fs::File, input: SourceInput) -> Result<B
     let mut build_dir = BuildDir {
         root: directory.clone(),
         directory,
+        modified: None,
         view: None,
         has_links: false,
         _lock: lock,
@@ -187,8 +205,9 @@ fn fill(directory: PathBuf, lock: std::fs::File, input: SourceInput) -> Result<B
     match input {
         SourceInput::Sdist { stored, filename } => {
             let limits = Limits::default();
-            build_dir.root =
-                wheelhouse_archive::unpack(&stored.path, &filename, directory, &limits)?;
+            let sdist = wheelhouse_archive::unpack(&stored.path, &filename, directory, &limits)?;
+            build_dir.root = sdist.root;
+            build_dir.modified = sdist.modified;
         }
         SourceInput::Checkout(path) => {
             let root = directory.join("source");
@@ -207,6 +226,25 @@ fn fill(directory: PathBuf, lock: std::fs::File, input: SourceInput) -> Result<B
         }
     }
     Ok(build_dir)
+}
+
+/// Creates the entries of `directory` and the directories below anew, the last name first.
+fn reverse(directory: &Path) -> std::io::Result<()> {
+    let entries = fs::read_dir(directory)?.collect::<std::io::Result<Vec<_>>>()?;
+    let mut entries: Vec<_> = entries
+        .into_iter()
+        .map(|entry| Ok((entry.path(), entry.file_type()?.is_dir())))
+        .collect::<std::io::Result<_>>()?;
+    entries.sort();
+    let aside = directory.join(".wheelhouse-reversed");
+    for (path, is_directory) in entries.into_iter().rev() {
+        if is_directory {
+            reverse(&path)?;
+        }
+        fs::rename(&path, &aside)?;
+        fs::rename(&aside, &path)?;
+    }
+    Ok(())
 }
 
 /// Returns the `subdirectory` of `root`, which must exist inside it.
@@ -291,6 +329,22 @@ fn clear(directory: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reversed_directory_has_the_same_entries() {
+        let root = tempfile::tempdir().unwrap();
+        let files = ["a", "b/c", "b/d/e"].map(|name| root.path().join(name));
+        for path in &files {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, path.as_os_str().as_encoded_bytes()).unwrap();
+        }
+        reverse(root.path()).unwrap();
+        for path in &files {
+            let content = fs::read(path).unwrap();
+            assert_eq!(content, path.as_os_str().as_encoded_bytes());
+        }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
 
     #[test]
     fn uses_numbered_directory_if_locked() {

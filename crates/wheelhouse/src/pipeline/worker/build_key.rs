@@ -46,6 +46,8 @@ pub(in crate::pipeline) fn build_key(
     let building = &request.building;
     let own_settings = building.package_settings.get(&distribution.name);
     let mut fields = vec![
+        // Wheels of earlier versions were stored as their build backend wrote them.
+        ("form", "canonical".to_owned()),
         ("source", source.to_owned()),
         ("name", distribution.name.to_string()),
         ("python", target.python()),

@@ -271,8 +271,8 @@ impl ReadOnlyProvider {
         };
         let into = Scratch::new()?;
         let filename = &artifact.filename;
-        let tree = wheelhouse_archive::unpack(path, filename, into.path(), &Limits::default())?;
-        let metadata = wheelhouse_archive::static_metadata(&tree);
+        let sdist = wheelhouse_archive::unpack(path, filename, into.path(), &Limits::default())?;
+        let metadata = wheelhouse_archive::static_metadata(&sdist.root);
         metadata.map(Some).ok_or_else(|| {
             let message = format!("the requirements of {filename} are only known when it is built");
             Error::new(Kind::Build, message)
