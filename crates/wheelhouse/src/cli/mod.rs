@@ -80,6 +80,7 @@ fn dispatch(command: Command, globals: &GlobalOptions, matches: &ArgMatches) -> 
         Command::Build(build) => commands::build::run(*build, globals, matches)?,
         Command::Download(download) => commands::download::run(*download, globals, matches)?,
         Command::Lock(lock) => commands::lock::run(*lock, globals, matches)?,
+        Command::Rebuild(rebuild) => return commands::rebuild::run(&rebuild, globals, matches),
         Command::Verify(verify) => return commands::verify::run(&verify, globals),
         Command::Serve(serve) => commands::serve::run(*serve, globals)?,
         Command::S2i(s2i) => commands::s2i::run(&s2i, globals)?,

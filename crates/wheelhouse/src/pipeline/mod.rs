@@ -7,7 +7,7 @@
 //! 4. The steps of the plan are executed concurrently, through the [`Worker`] seam ([`executor`]).
 //! 5. The wheels are published into the output directory ([`publish`]).
 //!
-//! [`build()`], [`lock`] and [`download`] are the three entry points. All progress is reported as events;
+//! [`build()`], [`lock`] and [`download`] are the three entry points; [`rebuild`] compares new builds with an earlier one. All progress is reported as events;
 //! the pipeline never prints, and never reads options or the environment.
 
 pub mod additional_set;
@@ -26,6 +26,7 @@ mod platform_fit;
 mod previous_lock;
 mod publish;
 mod published_files;
+pub mod rebuild;
 mod report;
 mod set_run;
 mod target_selection;

@@ -40,6 +40,7 @@ mod pypi;
 mod pythons;
 mod remote_requirements;
 mod reporting;
+mod reproducible;
 mod requirement_sets;
 mod resolution;
 mod s2i;

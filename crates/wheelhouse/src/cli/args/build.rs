@@ -28,6 +28,10 @@ pub(crate) struct BuildArgs {
     #[arg(long, help_heading = "Resolver options", value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
 
+    /// Build the built wheels again, and compare them, as `wheelhouse rebuild` does
+    #[arg(long, help_heading = "Run options", conflicts_with = "dry_run")]
+    pub(crate) verify_reproducible: bool,
+
     #[command(flatten)]
     pub(crate) options: Options,
     #[command(flatten)]
@@ -162,6 +166,10 @@ pub(crate) struct RunOptions {
     /// The target system of `build`; other commands leave it unset.
     #[arg(skip)]
     pub(crate) platform: Option<Platform>,
+
+    /// Set by `build` to rebuild what it has built.
+    #[arg(skip)]
+    pub(crate) verify_reproducible: bool,
 
     /// Use the existing lock of the output directory without contacting an index
     #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]

@@ -15,6 +15,7 @@ mod image;
 mod lock;
 mod parsers;
 mod pip_compatibility;
+mod rebuild;
 mod report;
 mod s2i;
 mod sbom;
@@ -33,6 +34,7 @@ pub(crate) use image::{ExtractArgs, ImageArgs, ImageReadArgs, InspectArgs, Regis
 pub(crate) use lock::LockArgs;
 use parsers::size;
 pub(crate) use pip_compatibility::PipCompatibility;
+pub(crate) use rebuild::RebuildArgs;
 pub(crate) use report::ReportArgs;
 pub(crate) use s2i::{S2iArgs, S2iCommand};
 pub(crate) use sbom::{SbomArgs, SbomFormat};
@@ -193,6 +195,15 @@ pub(crate) enum Command {
     /// that lead outside the directory are rejected.
     #[command(after_help = EXTRACT_EXAMPLES)]
     Extract(ExtractArgs),
+    /// Build the built wheels of a wheelhouse again, and compare them bit by bit
+    ///
+    /// Uses the recorded source, build dependencies and settings, on another path and with another locale,
+    /// umask, number of processors and order of directories. Shows what differs, and exits with code 6 if
+    /// anything does. The wheelhouse may be that of another machine with the same Python.
+    #[command(after_help = REBUILD_EXAMPLES)]
+    #[command(mut_arg("output", |output| output
+        .help("Write rebuilt wheels that differ to this directory [default: rebuilt]")))]
+    Rebuild(Box<RebuildArgs>),
     /// Show the packages, versions, sizes and sources of a wheelhouse or an image
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
@@ -317,6 +328,12 @@ Examples:
                                             into the directory `wheelhouse`
   wheelhouse extract oci-archive:wheels.tar DIR
   wheelhouse extract docker-daemon:acme/builder:1.0 DIR --path /wheels";
+
+const REBUILD_EXAMPLES: &str = "\
+Examples:
+  wheelhouse rebuild                            all built wheels of the directory `wheelhouse`
+  wheelhouse rebuild DIR/acme-1.0-*.whl         one wheel
+  wheelhouse rebuild DIR -o differing --json    for scripts";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:

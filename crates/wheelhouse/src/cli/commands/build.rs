@@ -8,7 +8,7 @@ use wheelhouse_types::{Error, Kind, Request, Result};
 
 use crate::cli::args::{BuildArgs, GlobalOptions, RunOptions};
 use crate::cli::commands::dry_run;
-use crate::cli::commands::session::{CommandContext, RunSession};
+use crate::cli::commands::session::{AfterBuild, CommandContext, RunSession};
 use crate::cli::hints::HintStyle;
 use crate::pipeline::additional_set::{self, SetContents};
 use crate::pipeline::{self, BuildJob, RunReport};
@@ -37,6 +37,7 @@ pub(crate) enum SetRequest {
 pub(crate) fn run(build: BuildArgs, globals: &GlobalOptions, matches: &ArgMatches) -> Result<()> {
     let mut raw = build.raw(globals, matches);
     let (source, mut run_options) = (build.inputs.source, build.run_options);
+    run_options.verify_reproducible = build.verify_reproducible;
     run_options.platform = build.platform.map(|name| name.parse()).transpose()?;
     let others = if build.separate {
         separate(&mut raw)
@@ -144,7 +145,11 @@ pub(crate) async fn execute(
         Kind::Resolution if has_several_files => may_be_separate(error),
         _ => error,
     })?;
-    session.finish(&report, run_options.verify).await?;
+    let after = AfterBuild {
+        verify: run_options.verify,
+        rebuild: run_options.verify_reproducible,
+    };
+    session.finish(&report, after).await?;
     Ok(report)
 }
 

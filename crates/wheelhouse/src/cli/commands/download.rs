@@ -5,7 +5,7 @@ use wheelhouse_types::Result;
 
 use crate::cli::args::{DownloadArgs, GlobalOptions};
 use crate::cli::commands::dry_run;
-use crate::cli::commands::session::CommandContext;
+use crate::cli::commands::session::{AfterBuild, CommandContext};
 use crate::pipeline::TargetSelection;
 use crate::pipeline::download::{self, DownloadJob};
 use wheelhouse_oci::find_links::ArchitectureSelection;
@@ -46,5 +46,9 @@ async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()>
         return Ok(());
     }
     let report = download::download(job, session.observer.clone()).await?;
-    session.finish(&report, run_options.verify).await
+    let after = AfterBuild {
+        verify: run_options.verify,
+        ..AfterBuild::default()
+    };
+    session.finish(&report, after).await
 }

@@ -15,6 +15,7 @@ pub(super) mod inspect;
 pub(super) mod lock;
 mod open_store;
 mod project_source;
+pub(super) mod rebuild;
 mod registry_access;
 pub(super) mod report;
 mod requirements_reader;

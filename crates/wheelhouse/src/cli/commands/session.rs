@@ -18,7 +18,7 @@ use wheelhouse_types::{Event, Kind, Observer, Request, Result, event};
 use crate::cli::args::{Color, GlobalOptions, RegistryOptions};
 use crate::cli::commands::open_store::{self, OpenedStore};
 use crate::cli::commands::requirements_reader::SourceReader;
-use crate::cli::commands::{cache, project_source, registry_access, verify};
+use crate::cli::commands::{cache, project_source, rebuild, registry_access, verify};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::{self, Renderer, Verbosity};
 use crate::cli::{output, reexec, signals};
@@ -66,6 +66,15 @@ pub(crate) struct RunSession {
     started: Instant,
 }
 
+/// The verifications of a finished build.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AfterBuild {
+    /// Verifies the wheelhouse.
+    pub(crate) verify: bool,
+    /// Builds its built wheels again.
+    pub(crate) rebuild: bool,
+}
+
 impl RunSession {
     /// Returns the inputs of a run.
     pub(crate) fn inputs(&self, lock_policy: LockPolicy, keep_going: bool) -> RunInputs {
@@ -78,17 +87,20 @@ impl RunSession {
         }
     }
 
-    /// Reports the result, and verifies it if requested.
-    pub(crate) async fn finish(self, report: &RunReport, verify: bool) -> Result<()> {
+    /// Reports the result, and verifies it as requested.
+    pub(crate) async fn finish(self, report: &RunReport, after: AfterBuild) -> Result<()> {
         let context = &self.context;
         context.renderer.close();
         context.report_end(report, self.started);
-        if !verify {
-            return Ok(());
+        if after.verify {
+            let settings = &context.settings;
+            let (process, json) = (&context.process, context.json);
+            verify::after_build(process, settings, json).await?;
         }
-        let settings = &context.settings;
-        let (process, json) = (&context.process, context.json);
-        verify::after_build(process, settings, json).await
+        if after.rebuild {
+            rebuild::after_build(&self).await?;
+        }
+        Ok(())
     }
 }
 
