@@ -269,8 +269,7 @@ impl LocalWorker {
             python: format!("{} {}", target.implementation, target.python_version),
             seconds: seconds(wheel.worked),
             glibc: checked.glibc,
-            // Without isolation, the build has used the user's environment.
-            inputs: self.context.request.building.isolated.then_some(inputs),
+            inputs: Some(inputs),
             run: Some(BuildRun {
                 generator: GENERATOR.to_owned(),
                 started: Some(started.as_millisecond()),

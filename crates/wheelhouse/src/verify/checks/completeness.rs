@@ -339,6 +339,7 @@ fn wheel_file(distribution: &Distribution) -> Result<WheelFile> {
             path: path.clone(),
             sha256: hashes.sha256(),
             built_from: None,
+            requirements: Vec::new(),
         }),
         _ => Err(Error::new(
             Kind::Build,

@@ -289,6 +289,7 @@ fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
                 path,
                 sha256: None,
                 built_from: None,
+                requirements: Vec::new(),
             });
         }
     }
