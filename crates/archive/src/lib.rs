@@ -50,8 +50,8 @@ pub use record_check::verify_contents;
 pub use sdist::{
     UnpackedSdist, is_find_links_name, is_sdist_name, static_metadata, strip_sdist_suffix, unpack,
 };
-pub use wheel_difference::{Cause, WheelDifference, compare_wheels};
 pub use wheel::{WheelInspection, WheelIrregularity, inspect};
+pub use wheel_difference::{Cause, WheelDifference, compare_wheels};
 
 #[cfg(any(test, feature = "testing"))]
 #[expect(

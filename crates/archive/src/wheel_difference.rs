@@ -94,11 +94,18 @@ pub fn compare_wheels(
 ) -> Result<Vec<WheelDifference>> {
     let (mut first, mut second) = (OpenWheel::open(first)?, OpenWheel::open(second)?);
     let mut differences = Vec::new();
-    let names: BTreeSet<String> = first.files.keys().chain(second.files.keys()).cloned().collect();
+    let names: BTreeSet<String> = first
+        .files
+        .keys()
+        .chain(second.files.keys())
+        .cloned()
+        .collect();
     for name in names {
         interruption::check()?;
         let cause = match (first.files.get(&name), second.files.get(&name)) {
-            (Some(one), Some(other)) if one.crc == other.crc && one.entry.size == other.entry.size => {
+            (Some(one), Some(other))
+                if one.crc == other.crc && one.entry.size == other.entry.size =>
+            {
                 continue;
             }
             (Some(_), Some(_)) => {
@@ -178,8 +185,14 @@ fn archive_difference(first: &OpenWheel, second: &OpenWheel) -> Option<WheelDiff
     };
     let parts = [
         ("order", first.order != second.order),
-        ("times", differs(|one, other| one.modified != other.modified)),
-        ("modes", differs(|one, other| one.executable != other.executable)),
+        (
+            "times",
+            differs(|one, other| one.modified != other.modified),
+        ),
+        (
+            "modes",
+            differs(|one, other| one.executable != other.executable),
+        ),
         ("size", first.size != second.size),
     ];
     let parts: Vec<&str> = parts
@@ -208,7 +221,10 @@ fn file_differences(name: &str, one: &[u8], other: &[u8]) -> Vec<WheelDifference
         let (first, second) = (sections(&first, one), sections(&second, other));
         let names: BTreeSet<&str> = first.keys().chain(second.keys()).copied().collect();
         let section = |sections: &BTreeMap<&str, &'_ [u8]>, name: &str| {
-            sections.get(name).map(|bytes| bytes.to_vec()).unwrap_or_default()
+            sections
+                .get(name)
+                .map(|bytes| bytes.to_vec())
+                .unwrap_or_default()
         };
         let mut differences: Vec<WheelDifference> = names
             .into_iter()
@@ -278,7 +294,10 @@ fn cause(one: &[u8], other: &[u8]) -> (Cause, Option<String>) {
 
 /// Guesses why contents differ whose texts are equal up to the end of the shorter list, if `same_texts` up to the end of both.
 fn cause_in_binary(one: &[u8], other: &[u8], same_texts: bool) -> (Cause, Option<String>) {
-    let start = one.iter().zip(other).take_while(|(one, other)| one == other);
+    let start = one
+        .iter()
+        .zip(other)
+        .take_while(|(one, other)| one == other);
     let offset = start.count();
     let detail = if one.len() == other.len() {
         let count = one.iter().zip(other).filter(|(one, other)| one != other);
@@ -385,7 +404,11 @@ fn shown_pair(before: &str, after: &str) -> String {
     let common = before.chars().zip(after.chars());
     let common = common.take_while(|(one, other)| one == other).count();
     let skipped = common.saturating_sub(SHOWN_LENGTH / 2);
-    format!("`{}` -> `{}`", shown(before, skipped), shown(after, skipped))
+    format!(
+        "`{}` -> `{}`",
+        shown(before, skipped),
+        shown(after, skipped)
+    )
 }
 
 /// Shortens `text`.

@@ -146,7 +146,7 @@ impl CrateCache {
         // The suffix states the format.
         let filename = format!("{expected}.tar.gz");
         let into = temporary.path().join("crate");
-        let root = wheelhouse_archive::unpack(&file.path, &filename, &into, &LIMITS)?;
+        let root = wheelhouse_archive::unpack(&file.path, &filename, &into, &LIMITS)?.root;
         if root != into.join(&expected) {
             let message = format!("its files are not in the directory `{expected}`");
             return Err(Error::new(Kind::Fetch, message));

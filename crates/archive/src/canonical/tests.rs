@@ -73,7 +73,9 @@ fn written_otherwise(files: &[(String, Vec<u8>)], mode: u32, year: u16) -> Vec<u
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::from_date_and_time(year, 5, 6, 7, 8, 10).unwrap())
         .unix_permissions(mode);
-    writer.add_directory("example-1.0.dist-info", options).unwrap();
+    writer
+        .add_directory("example-1.0.dist-info", options)
+        .unwrap();
     for (name, content) in files.iter().rev() {
         writer.start_file(name.as_str(), options).unwrap();
         writer.write_all(content).unwrap();
@@ -123,10 +125,7 @@ fn keeps_executable_bit() {
     let files = with_record(WheelSample::new());
     let bytes = canonical(&written_otherwise(&files, 0o700, 2021));
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-    assert_eq!(
-        archive.by_index(0).unwrap().unix_mode(),
-        Some(0o100_755)
-    );
+    assert_eq!(archive.by_index(0).unwrap().unix_mode(), Some(0o100_755));
 }
 
 #[test]

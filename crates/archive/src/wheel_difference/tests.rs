@@ -7,7 +7,9 @@ fn compare(one: &[u8], other: &[u8]) -> Vec<WheelDifference> {
     let paths = [one, other].map(|content| {
         let mut sample = WheelSample::new();
         sample.set("example.py", content);
-        let path = directory.path().join(content.len().to_string() + WHEEL_NAME);
+        let path = directory
+            .path()
+            .join(content.len().to_string() + WHEEL_NAME);
         let path = if path.exists() {
             path.with_extension("2.whl")
         } else {
@@ -36,13 +38,33 @@ fn equal_wheels_have_no_difference() {
 #[test]
 fn recognizes_causes() {
     for (one, other, cause) in [
-        ("built = '2026-01-02 03:04'", "built = '2026-11-26 23:04'", Cause::Timestamp),
-        ("date: Thu Nov 26 2026", "date: Fri Nov  6 2026", Cause::Timestamp),
+        (
+            "built = '2026-01-02 03:04'",
+            "built = '2026-11-26 23:04'",
+            Cause::Timestamp,
+        ),
+        (
+            "date: Thu Nov 26 2026",
+            "date: Fri Nov  6 2026",
+            Cause::Timestamp,
+        ),
         ("epoch = 1700000000", "epoch = 1764200000", Cause::Timestamp),
-        ("flags = '-I/a/b/include -O2'", "flags = '-I/tmp/x/include -O2'", Cause::Path),
+        (
+            "flags = '-I/a/b/include -O2'",
+            "flags = '-I/tmp/x/include -O2'",
+            Cause::Path,
+        ),
         ("root: /home/a/b\n", "root: /root/c\n", Cause::Path),
-        ("alpha\nbeta_\ngamma\n", "gamma\nalpha\nbeta_\n", Cause::Order),
-        ("names = {'a', 'b', 'c'}", "names = {'c', 'a', 'b'}", Cause::HashSeed),
+        (
+            "alpha\nbeta_\ngamma\n",
+            "gamma\nalpha\nbeta_\n",
+            Cause::Order,
+        ),
+        (
+            "names = {'a', 'b', 'c'}",
+            "names = {'c', 'a', 'b'}",
+            Cause::HashSeed,
+        ),
         ("jobs = 4", "jobs = 8", Cause::Content),
         ("text", "another text", Cause::Content),
     ] {
@@ -63,7 +85,10 @@ fn shows_first_difference_on_one_line() {
 fn names_files_of_one_wheel_only() {
     let directory = tempfile::tempdir().unwrap();
     let mut sample = WheelSample::new();
-    let (one, other) = (directory.path().join("1.whl"), directory.path().join("2.whl"));
+    let (one, other) = (
+        directory.path().join("1.whl"),
+        directory.path().join("2.whl"),
+    );
     fs_err::write(&one, sample.bytes()).unwrap();
     sample.set("new.py", "");
     fs_err::write(&other, sample.bytes()).unwrap();
@@ -73,7 +98,10 @@ fn names_files_of_one_wheel_only() {
         pairs.map(|one| (one.file.unwrap(), one.cause)).collect()
     };
     assert_eq!(causes(&one, &other), [("new.py".to_owned(), Cause::Added)]);
-    assert_eq!(causes(&other, &one), [("new.py".to_owned(), Cause::Missing)]);
+    assert_eq!(
+        causes(&other, &one),
+        [("new.py".to_owned(), Cause::Missing)]
+    );
 }
 
 #[test]

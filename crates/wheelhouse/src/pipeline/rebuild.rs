@@ -24,7 +24,9 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::{Build, Pin};
 use wheelhouse_types::manifest::{MANIFEST_NAME, Wheel};
 use wheelhouse_types::provenance::{BuildInputs, InputFile};
-use wheelhouse_types::request::{Formats, HashPolicy, Indexes, Prereleases, Requirement, Resolution};
+use wheelhouse_types::request::{
+    Formats, HashPolicy, Indexes, Prereleases, Requirement, Resolution,
+};
 use wheelhouse_types::{
     Error, Event, Kind, Manifest, Observer, Origin, PackageName, Request, Result, Sha256,
     WheelFilename,
@@ -173,7 +175,10 @@ impl<'a> Recipe<'a> {
         };
         Ok(Requirement {
             text,
-            hashes: sdist.map(|sdist| format!("sha256:{}", sdist.sha256)).into_iter().collect(),
+            hashes: sdist
+                .map(|sdist| format!("sha256:{}", sdist.sha256))
+                .into_iter()
+                .collect(),
             origin: MANIFEST_NAME.to_owned(),
             base: files.directory.clone(),
             ..Requirement::default()
@@ -276,9 +281,12 @@ fn add_builds(filename: &str, requirements: &[InputFile], builds: &mut Vec<Build
         name: wheel.name,
         version: wheel.version,
         requires: Vec::new(),
+        crates: Vec::new(),
         closure,
     });
-    let built = requirements.iter().filter(|input| input.built_from.is_some());
+    let built = requirements
+        .iter()
+        .filter(|input| input.built_from.is_some());
     for input in built {
         add_builds(&input.filename, &input.requirements, builds)?;
     }
@@ -401,8 +409,7 @@ impl RebuildJob {
         let published = self.published();
         let (inputs, cache) = (recipe.inputs.clone(), self.inputs.store.clone());
         let directory = place.join("files");
-        let collecting =
-            move || CollectedFiles::collect(&inputs, directory, &cache, &published);
+        let collecting = move || CollectedFiles::collect(&inputs, directory, &cache, &published);
         let files = blocking(collecting).await?;
         debug!(
             filename = wheel.filename,
@@ -428,11 +435,13 @@ impl RebuildJob {
         Box::pin(build::build(job, Arc::new(Unobserved))).await?;
         let bytes = wheelhouse_fs::input::read(&output.join(MANIFEST_NAME));
         let manifest = bytes.context(Kind::Build, || "the build published nothing".to_owned())?;
-        let manifest = Manifest::parse(&manifest).context(Kind::Build, || {
-            "the build published no manifest".to_owned()
-        })?;
+        let manifest = Manifest::parse(&manifest)
+            .context(Kind::Build, || "the build published no manifest".to_owned())?;
         let [rebuilt] = &manifest.wheels[..] else {
-            return Err(Error::new(Kind::Build, "the build published several wheels"));
+            return Err(Error::new(
+                Kind::Build,
+                "the build published several wheels",
+            ));
         };
         if rebuilt.sha256 == wheel.sha256 {
             return Ok(RebuildOutcome::Identical);
@@ -519,7 +528,10 @@ mod tests {
 
     #[test]
     fn file_name_is_the_last_component() {
-        assert_eq!(file_name("https://a.example/b/c-1.tar.gz#sha256=0"), "c-1.tar.gz");
+        assert_eq!(
+            file_name("https://a.example/b/c-1.tar.gz#sha256=0"),
+            "c-1.tar.gz"
+        );
         assert_eq!(file_name("/a/c-1.tar.gz"), "c-1.tar.gz");
     }
 }

@@ -45,7 +45,10 @@ fn wheel_of_c_extension_is_the_same_from_two_caches() {
     let (index, mut sandbox) = (Index::start(), Sandbox::new());
     index.add_sdist(&extension());
     sandbox.build(&index, &["fast"]).assert_success();
-    let (out, cache) = (sandbox.path("other/out"), sandbox.path("elsewhere/of/cache"));
+    let (out, cache) = (
+        sandbox.path("other/out"),
+        sandbox.path("elsewhere/of/cache"),
+    );
     for (name, value) in [("LC_ALL", "POSIX"), ("TZ", "Asia/Tokyo")] {
         sandbox.set(name, value);
     }
@@ -90,12 +93,22 @@ fn rebuild_finds_the_same_wheels_on_another_machine() {
     index.forget_requests();
     let cache = sandbox.cache().display().to_string();
     let rebuilt = sandbox.wheelhouse(&["rebuild", &out, "--cache-dir", &cache]);
-    rebuilt.assert_success().assert_stdout_contains(&["identical"]);
+    rebuilt
+        .assert_success()
+        .assert_stdout_contains(&["identical"]);
     assert_eq!(index.requests("").len(), 0);
 
     let cache = sandbox.path("another").display().to_string();
     let url = index.url();
-    let arguments = ["rebuild", &out, "--cache-dir", &cache, "--index-url", &url, "--json"];
+    let arguments = [
+        "rebuild",
+        &out,
+        "--cache-dir",
+        &cache,
+        "--index-url",
+        &url,
+        "--json",
+    ];
     let rebuilt = sandbox.wheelhouse(&arguments);
     rebuilt.assert_success();
     let document: Value = serde_json::from_str(&rebuilt.stdout).unwrap();

@@ -22,9 +22,7 @@ use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::{error_report, exit_code, format, output, style};
 use crate::pipeline::LockPolicy;
-use crate::pipeline::rebuild::{
-    self, RebuildJob, RebuildOutcome, RebuildProgress, RebuiltWheel,
-};
+use crate::pipeline::rebuild::{self, RebuildJob, RebuildOutcome, RebuildProgress, RebuiltWheel};
 
 const SCHEMA: &str = "wheelhouse-rebuild/1";
 
@@ -46,9 +44,7 @@ pub(crate) fn run(
     let directory = ProcessEnv::read()?.directory;
     let places = arguments.places();
     let places = places.iter().map(|place| directory.join(place));
-    let selections: Vec<Selection> = places
-        .map(|place| select(&place))
-        .collect::<Result<_>>()?;
+    let selections: Vec<Selection> = places.map(|place| select(&place)).collect::<Result<_>>()?;
     let wheels = || selections.iter().flat_map(|selection| &selection.wheels);
     let mut raw = arguments.raw(globals, matches);
     if raw.python.is_none() {
@@ -96,7 +92,9 @@ pub(super) async fn after_build(session: &RunSession) -> Result<()> {
 
 /// Reads the manifest of a wheelhouse, or of that of a wheel.
 fn select(place: &Path) -> Result<Selection> {
-    let is_wheel = place.extension().is_some_and(|extension| extension == "whl");
+    let is_wheel = place
+        .extension()
+        .is_some_and(|extension| extension == "whl");
     let directory = match place.parent() {
         Some(parent) if is_wheel => parent,
         _ => place,
