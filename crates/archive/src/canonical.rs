@@ -77,11 +77,25 @@ pub fn canonicalize(
         time: zip_time(modified),
         buffer: vec![0; CHUNK],
     };
-    let differences = rewriter
+    let rewritten = rewriter
         .rewrite(&mut wheel, limits.byte_limit(size))
         .map_err(|error| Error::new(error.kind(), unwritable()).caused_by(error))?;
-    file.persist(path).context(Kind::Build, unwritable)?;
-    Ok(differences)
+    let size = file
+        .as_file()
+        .metadata()
+        .context(Kind::Build, unwritable)?
+        .len();
+    // Sparse data that was not compressed before could now look like a decompression bomb.
+    if rewritten.inflated <= limits.byte_limit(size) {
+        file.persist(path).context(Kind::Build, unwritable)?;
+    }
+    Ok(rewritten.differences)
+}
+
+struct RewrittenWheel {
+    differences: Vec<RecordDifference>,
+    /// The size of its files in bytes.
+    inflated: u64,
 }
 
 struct Rewriter<W: Write + Seek> {
@@ -91,12 +105,13 @@ struct Rewriter<W: Write + Seek> {
 }
 
 impl<W: Write + Seek> Rewriter<W> {
-    /// Writes the files of `wheel`; together they may inflate to `remaining` bytes.
+    /// Writes the files of `wheel`; together they may inflate to `limit` bytes.
     fn rewrite<R: Read + Seek>(
         mut self,
         wheel: &mut WheelReader<R>,
-        mut remaining: u64,
-    ) -> Result<Vec<RecordDifference>> {
+        limit: u64,
+    ) -> Result<RewrittenWheel> {
+        let mut remaining = limit;
         let (mut recorded, mut differences) = wheel.record()?;
         let is_signed = wheel.is_signed();
         let stale = if is_signed {
@@ -176,7 +191,10 @@ impl<W: Write + Seek> Rewriter<W> {
         output
             .flush()
             .context(Kind::Build, || unwritable(&record_path))?;
-        Ok(differences)
+        Ok(RewrittenWheel {
+            differences,
+            inflated: limit - remaining,
+        })
     }
 
     /// Starts the file `path` of `size` bytes.

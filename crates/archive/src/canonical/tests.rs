@@ -216,6 +216,22 @@ fn leaves_invalid_wheel_unchanged() {
 }
 
 #[test]
+fn keeps_wheel_that_would_exceed_ratio() {
+    let mut sample = WheelSample::new();
+    sample.set("zeros", vec![0; 1 << 20]);
+    let bytes = written_otherwise(&with_record(sample), 0o644, 2021);
+    let case = Case::new(&bytes);
+    let limits = Limits {
+        ratio_floor: 1 << 19,
+        ..Limits::default()
+    };
+    canonicalize(&case.path, WHEEL_NAME, TIME, &limits).unwrap();
+    assert!(case.bytes() == bytes);
+    case.canonicalize().unwrap();
+    assert!(case.bytes().len() < 1 << 14);
+}
+
+#[test]
 fn time_is_within_those_of_zip_files() {
     let year = |seconds| zip_time(seconds).year();
     assert_eq!(year(i64::MIN), 1980);

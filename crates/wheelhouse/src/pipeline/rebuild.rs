@@ -6,7 +6,7 @@
 //! ([`Building::is_varied`](wheelhouse_types::request::Building::is_varied)).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 
@@ -190,6 +190,9 @@ impl<'a> Recipe<'a> {
         let filename = &self.wheel.filename;
         let mut builds = Vec::new();
         add_builds(filename, &self.inputs.requirements, &mut builds)?;
+        if let Some(own) = builds.first_mut() {
+            own.crates.clone_from(&self.inputs.crates);
+        }
         Ok(builds)
     }
 
@@ -303,7 +306,7 @@ struct CollectedFiles {
 }
 
 impl CollectedFiles {
-    /// Links the files of `inputs` that `store` or the wheelhouse has into `directory`; `published` are the files of the
+    /// Links the files of `inputs`, as a download has them, that `store` or the wheelhouse has into `directory`; `published` are the files of the
     /// wheelhouse by digest.
     fn collect(
         inputs: &BuildInputs,
@@ -322,33 +325,43 @@ impl CollectedFiles {
         for input in all {
             files.is_complete &= files.add_input(input, store, published)?;
         }
+        for locked in &inputs.crates {
+            let path = wheelhouse_cargo::download_path(locked);
+            files.is_complete &= match locked.sha256 {
+                Some(sha256) => files.add(&path, sha256, store, published)?,
+                None => false,
+            };
+        }
         files.is_complete &= inputs.sdist.is_some();
         Ok(files)
     }
 
-    /// Adds a file, or the sdist that it is built from with what that build needs. Returns whether nothing is missing.
+    /// Adds a file, or the sdist that it is built from with what that build needs. Returns whether it is certain that nothing is
+    /// missing.
     fn add_input(
         &mut self,
         input: &InputFile,
         store: &Store,
         published: &BTreeMap<Sha256, PathBuf>,
     ) -> Result<bool> {
-        if self.add(&input.filename, input.sha256, store, published)? {
+        if self.add(Path::new(&input.filename), input.sha256, store, published)? {
             return Ok(true);
         }
         let Some(sdist) = input.built_from else {
             return Ok(false);
         };
-        let mut is_complete = self.add(file_name(&input.source), sdist, store, published)?;
+        let filename = file_name(&input.source);
+        self.add(Path::new(filename), sdist, store, published)?;
         for requirement in &input.requirements {
-            is_complete &= self.add_input(requirement, store, published)?;
+            self.add_input(requirement, store, published)?;
         }
-        Ok(is_complete)
+        // The Rust crates of a build requirement are not recorded.
+        Ok(false)
     }
 
     fn add(
         &mut self,
-        filename: &str,
+        name: &Path,
         sha256: Sha256,
         store: &Store,
         published: &BTreeMap<Sha256, PathBuf>,
@@ -357,10 +370,15 @@ impl CollectedFiles {
             return Ok(true);
         }
         // The manifest may name anything.
-        let is_name = Path::new(filename).file_name() == Some(filename.as_ref());
-        let path = self.directory.join(filename);
-        if !is_name || path.exists() {
+        let mut parts = name.components();
+        let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));
+        let path = self.directory.join(name);
+        if !is_inside || path == self.directory || path.exists() {
             return Ok(false);
+        }
+        if let Some(parent) = path.parent() {
+            let failed = || format!("failed to create {}", parent.display());
+            fs_err::create_dir_all(parent).context(Kind::Publish, failed)?;
         }
         if let Lookup::Hit(stored) = store.find(&sha256)? {
             let options = LinkOptions {
