@@ -18,10 +18,12 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::linked_image::{self, LinkedImage};
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Hashes, Kind, Location, Origin, Result, Source, Version,
+    Artifact, Distribution, Error, Hashes, Kind, Location, Origin, PackageName, Result, Source,
+    Version,
 };
 
 use crate::index::locked_files::LockedFiles;
+use crate::index::page_records::PageRecords;
 use crate::network::url_credentials::UrlCredentials;
 use crate::requirements::archives::FILE_SUFFIX;
 use crate::requirements::local_trees::LocalTrees;
@@ -72,6 +74,8 @@ fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str
         hashes: Hashes(fragment_digests(fragment).collect()),
         uploaded: None,
         yanked: None,
+        provenance: None,
+        project_status: None,
         subdirectory: subdirectory.map(Path::to_owned),
     }
 }
@@ -95,6 +99,7 @@ pub(crate) struct Distributions {
     locations: IndexLocations,
     images: Arc<[LinkedImage]>,
     locked_files: Arc<LockedFiles>,
+    records: Arc<PageRecords>,
     credentials: UrlCredentials,
     trees: LocalTrees,
     git: GitResolver,
@@ -109,6 +114,7 @@ impl Distributions {
         locations: IndexLocations,
         images: Arc<[LinkedImage]>,
         locked_files: Arc<LockedFiles>,
+        records: Arc<PageRecords>,
         credentials: UrlCredentials,
         trees: LocalTrees,
         git: GitResolver,
@@ -117,6 +123,7 @@ impl Distributions {
             locations,
             images,
             locked_files,
+            records,
             credentials,
             trees,
             git,
@@ -182,6 +189,8 @@ impl Distributions {
                 hashes: Hashes::sha256_only(known.sha256),
                 uploaded: None,
                 yanked: None,
+                provenance: None,
+                project_status: None,
                 subdirectory: None,
             });
         }
@@ -192,7 +201,24 @@ impl Distributions {
             hashes: hashes(file, url.fragment()),
             uploaded: file.upload_time_utc_ms,
             yanked: file.yanked.as_deref().and_then(yanked),
+            provenance: None,
+            project_status: None,
             subdirectory: None,
+        })
+    }
+
+    /// Converts a file of the package `name` on `index`, with what the page says of it.
+    pub(crate) fn indexed_artifact(
+        &self,
+        index: &IndexUrl,
+        name: &PackageName,
+        file: &File,
+    ) -> Result<Artifact> {
+        let artifact = self.artifact(file)?;
+        Ok(Artifact {
+            provenance: self.records.provenance(index.url(), name, &file.filename),
+            project_status: self.records.status(index.url(), name),
+            ..artifact
         })
     }
 
@@ -224,7 +250,9 @@ impl Distributions {
         let (origin, artifact) = match dist {
             BuiltDist::Registry(dist) => {
                 let wheel = dist.best_wheel();
-                (self.origin(&wheel.index), self.artifact(&wheel.file)?)
+                let name = &wheel.filename.name;
+                let artifact = self.indexed_artifact(&wheel.index, name, &wheel.file)?;
+                (self.origin(&wheel.index), artifact)
             }
             BuiltDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();
@@ -253,7 +281,7 @@ impl Distributions {
         Ok(match dist {
             SourceDist::Registry(dist) => (
                 self.origin(&dist.index),
-                Source::Sdist(self.artifact(&dist.file)?),
+                Source::Sdist(self.indexed_artifact(&dist.index, &dist.name, &dist.file)?),
             ),
             SourceDist::DirectUrl(dist) => {
                 let url = dist.url.to_url();

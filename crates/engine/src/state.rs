@@ -16,6 +16,7 @@ use crate::index::lenient_pages::LenientPages;
 use crate::index::locked_files::LockedFiles;
 use crate::index::metadata_digests::MetadataDigests;
 use crate::index::page_links::PageLinks;
+use crate::index::page_records::PageRecords;
 use crate::index::{IndexOptions, IndexState};
 use crate::network::client;
 use crate::network::clients::{Clients, PageMiddleware};
@@ -57,8 +58,12 @@ impl EngineState {
         let plain_http = PlainHttp::new(plain_http::trusted_hosts(&request.network.trusted_hosts)?);
         let pages = LenientPages::new(PageLinks(plain_http.clone()));
         let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
+        let records = Arc::new(PageRecords::new(
+            cache.bucket(CacheBucket::Simple).join("page-records"),
+        ));
+        let checks = MetadataDigests::new(digests, PageLinks(plain_http.clone()));
         let middleware = PageMiddleware {
-            checks: Arc::new(MetadataDigests::new(digests, PageLinks(plain_http.clone()))),
+            checks: Arc::new(checks.with_records(Arc::clone(&records))),
             lenient: Arc::new(pages.clone()),
         };
         let clients = Arc::new(Clients::open(
@@ -76,6 +81,7 @@ impl EngineState {
             locations.clone(),
             Arc::clone(&request.indexes.images),
             Arc::clone(&locked_files),
+            Arc::clone(&records),
             credentials,
             trees.clone(),
             git.clone(),
@@ -85,6 +91,7 @@ impl EngineState {
             strategy: request.indexes.strategy,
             exclude_newer: exclude_newer(&request)?,
             locked_files,
+            records,
         };
         let index = IndexState::open(index, Arc::clone(&clients), pages, &cache).await?;
         let build = BuildState::new(BuildParts {

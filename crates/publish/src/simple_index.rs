@@ -83,6 +83,14 @@ pub fn metadata_name(filename: &str) -> Option<String> {
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
+/// Returns the name of the file with the provenance of the built wheel `filename`, or `None` if it is too long for a file
+/// system.
+#[must_use]
+pub fn provenance_name(filename: &str) -> Option<String> {
+    let name = format!("{filename}.provenance.json");
+    (name.len() <= LONGEST_NAME).then_some(name)
+}
+
 /// Returns whether the file `name` is one of [`pages`].
 #[must_use]
 pub fn is_page(name: &str) -> bool {

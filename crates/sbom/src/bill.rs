@@ -10,7 +10,7 @@ use wheelhouse_fs::threads::on_threads;
 use wheelhouse_types::manifest::Wheel;
 use wheelhouse_types::{Error, Manifest, Origin, PackageName, Result, Sha256};
 
-use crate::bundled::{self, BundledSbom};
+use crate::bundled::{self, BundledComponent, BundledSbom};
 use crate::licenses::Licenses;
 
 /// The number of threads that read wheels.
@@ -44,6 +44,8 @@ pub(crate) struct WheelDetails {
     pub(crate) licenses: Licenses,
     pub(crate) summary: Option<String>,
     pub(crate) sboms: Vec<BundledSbom>,
+    /// The Rust crates that no bill of materials in the wheel lists.
+    pub(crate) crates: Vec<BundledComponent>,
     /// The reason why nothing else is known.
     pub(crate) problem: Option<Error>,
 }
@@ -148,12 +150,19 @@ impl<'a> Bill<'a> {
 }
 
 impl WheelDetails {
+    /// Returns the components in the wheel.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &BundledComponent> {
+        let bundled = self.sboms.iter().flat_map(|sbom| &sbom.components);
+        bundled.chain(&self.crates)
+    }
+
     fn read(directory: &Path, wheel: &Wheel) -> Self {
         let path = directory.join(&wheel.filename);
         let documents = match wheelhouse_archive::documents(&path, &wheel.filename) {
             Ok(documents) => documents,
             Err(error) => {
                 return Self {
+                    crates: crates(wheel, &[]),
                     problem: Some(error),
                     ..Self::default()
                 };
@@ -161,10 +170,12 @@ impl WheelDetails {
         };
         let metadata = String::from_utf8_lossy(&documents.metadata);
         let summary = value(&metadata, "Summary");
+        let sboms = bundled::read(documents.sboms, &wheel.name);
         Self {
             licenses: Licenses::of(&metadata),
             summary: summary.map(|text| text.chars().take(SUMMARY).collect()),
-            sboms: bundled::read(documents.sboms, &wheel.name),
+            crates: crates(wheel, &sboms),
+            sboms,
             problem: None,
         }
     }
@@ -197,6 +208,27 @@ pub(crate) fn how(wheel: &Wheel) -> &'static str {
     } else {
         "fetched"
     }
+}
+
+/// Returns the Rust crates that `wheel` was built with, without those that its own bills of materials list.
+fn crates(wheel: &Wheel, sboms: &[BundledSbom]) -> Vec<BundledComponent> {
+    let listed = sboms.iter().flat_map(|sbom| &sbom.components);
+    let listed: BTreeSet<(&str, Option<&str>)> = listed
+        .map(|component| (component.name.as_str(), component.version.as_deref()))
+        .collect();
+    let inputs = wheel.built.iter().filter_map(|built| built.inputs.as_ref());
+    let crates = inputs.flat_map(|inputs| &inputs.crates);
+    crates
+        .filter(|locked| !listed.contains(&(&locked.name, Some(&locked.version))))
+        .map(|locked| BundledComponent {
+            kind: "library",
+            name: locked.name.clone(),
+            version: Some(locked.version.clone()),
+            purl: Some(format!("pkg:cargo/{}@{}", locked.name, locked.version)),
+            licenses: Licenses::Unknown,
+            sha256: locked.sha256,
+        })
+        .collect()
 }
 
 /// The sdist that a wheel was built from.
@@ -272,6 +304,7 @@ pub(crate) mod tests {
             licenses: Licenses::Expression("MIT".to_owned()),
             summary: Some("An example".to_owned()),
             sboms,
+            crates: Vec::new(),
             problem: None,
         };
         Bill::new(manifest, vec![alpha, WheelDetails::default()], None)
@@ -290,6 +323,28 @@ pub(crate) mod tests {
         let other = Bill::new(&other, Vec::new(), Some(1));
         assert_ne!(other.uuid(), bill.uuid());
         assert_eq!(other.created().as_deref(), Some("1970-01-01T00:00:01Z"));
+    }
+
+    #[test]
+    fn crates_are_components_unless_the_wheel_lists_them() {
+        let mut manifest = manifest();
+        let wheel = &mut manifest.wheels[1];
+        let inputs = wheel.built.as_mut().unwrap().inputs.as_mut().unwrap();
+        let locked = |name: &str| json!({"name": name, "version": "1.0", "source": "registry+x"});
+        inputs.crates = serde_json::from_value(json!([locked("serde"), locked("libc")])).unwrap();
+        let names = |sboms: &[BundledSbom]| -> Vec<String> {
+            let crates = crates(wheel, sboms);
+            crates.into_iter().filter_map(|one| one.purl).collect()
+        };
+        assert_eq!(names(&[]), ["pkg:cargo/serde@1.0", "pkg:cargo/libc@1.0"]);
+        let listed = crates(wheel, &[]).remove(0);
+        let sbom = BundledSbom {
+            path: String::new(),
+            sha256: None,
+            problem: None,
+            components: vec![listed],
+        };
+        assert_eq!(names(&[sbom]), ["pkg:cargo/libc@1.0"]);
     }
 
     #[test]

@@ -92,8 +92,8 @@ fn wheel_component(entry: Entry<'_>) -> Value {
         component.insert("description".to_owned(), json!(summary));
     }
     add_licenses(&mut component, &details.licenses);
-    let bundled = details.sboms.iter().flat_map(|sbom| &sbom.components);
-    let bundled: Vec<Value> = bundled
+    let bundled: Vec<Value> = details
+        .components()
         .enumerate()
         .map(|(number, bundled)| bundled_component(bundled, &format!("{reference}#{number}")))
         .collect();

@@ -165,8 +165,7 @@ impl Document {
             }
             self.relate(&id, "GENERATED_FROM", &source);
         }
-        let bundled = details.sboms.iter().flat_map(|sbom| &sbom.components);
-        for (number, component) in bundled.enumerate() {
+        for (number, component) in details.components().enumerate() {
             self.add_bundled(component, &format!("{id}-{number}"), &id);
         }
     }

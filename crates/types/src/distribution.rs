@@ -8,8 +8,8 @@ use url::Url;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
-use crate::Hashes;
 use crate::redact::redacted;
+use crate::{Hashes, ProjectStatus};
 
 /// One version of one package, as a resolution settled it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +119,10 @@ pub struct Artifact {
     pub uploaded: Option<i64>,
     /// The reason for yanking (PEP 592), if the index has yanked the file; empty if it gives none.
     pub yanked: Option<String>,
+    /// The URL of the attestations of the file at its index (PEP 740).
+    pub provenance: Option<String>,
+    /// The status of the project at the index (PEP 792), unless it is active.
+    pub project_status: Option<ProjectStatus>,
     /// The directory inside a direct sdist that holds the project.
     pub subdirectory: Option<PathBuf>,
 }

@@ -17,6 +17,9 @@ pub struct BuildInputs {
     /// The sdist, unless the source was a tree or a Git checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sdist: Option<InputFile>,
+    /// True if the build ran in the environment of the interpreter instead of one of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_environment: bool,
     /// The build backend, `module:object` (PEP 517).
     pub backend: String,
     /// The wheels in the build environment, sorted by name.

@@ -55,6 +55,11 @@ impl BuildEnvironment {
         self.python.python_executable()
     }
 
+    /// Returns whether the environment is that of the interpreter.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.python.root().starts_with(&self.directory)
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }

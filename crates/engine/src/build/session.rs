@@ -213,6 +213,7 @@ impl Session {
         });
         BuildInputs {
             sdist: None,
+            shared_environment: self.environment.is_shared(),
             backend: self.backend.name.clone(),
             requirements: requirements.collect(),
             settings: settings

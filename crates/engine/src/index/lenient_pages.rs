@@ -299,16 +299,34 @@ fn answer(url: &Url, status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> R
     response.into()
 }
 
-/// Adds the project status of the JSON page `original` to `page`, if uv can read it.
+/// Adds the project status of the page `original` to `page`, if uv can read it.
 fn with_status(mut page: Value, original: &[u8]) -> Value {
-    let original: Option<Value> = serde_json::from_slice(original).ok();
-    let status = original.and_then(|mut page| Some(page.get_mut("project-status")?.take()));
+    let status = match serde_json::from_slice::<Value>(original) {
+        Ok(mut page) => page.get_mut("project-status").map(Value::take),
+        Err(_) => status_of_html(&String::from_utf8_lossy(original)),
+    };
     if let Some(status) = status
         && serde_json::from_value::<ProjectStatus>(status.clone()).is_ok()
     {
         page["project-status"] = status;
     }
     page
+}
+
+/// Returns the project status of an HTML page as that of a JSON page.
+fn status_of_html(html: &str) -> Option<Value> {
+    let dom = tl::parse(html, tl::ParserOptions::default()).ok()?;
+    let mut status = Map::new();
+    for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
+        let attributes = attributes(tag);
+        let key = match attributes.get("name").map(String::as_str) {
+            Some("pypi:project-status") => "status",
+            Some("pypi:project-status-reason") => "reason",
+            _ => continue,
+        };
+        status.insert(key.to_owned(), json!(attributes.get("content")));
+    }
+    (!status.is_empty()).then_some(Value::Object(status))
 }
 
 /// Returns the files of a JSON page, or `None` if it is not one.
@@ -393,6 +411,9 @@ fn file_of_link(href: &str, base: &Url, attributes: &BTreeMap<String, String>) -
     }
     if let Some(time) = attributes.get("data-upload-time") {
         file.insert("upload-time".to_owned(), json!(time));
+    }
+    if let Some(url) = attributes.get("data-provenance") {
+        file.insert("provenance".to_owned(), json!(url));
     }
     Value::Object(file)
 }

@@ -10,7 +10,7 @@ use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Extensions, StatusCode};
@@ -27,8 +27,9 @@ use wheelhouse_types::{Error, Kind};
 
 use super::foreign_files::ForeignWheels;
 use super::page_links::PageLinks;
+use super::page_records::{PageRecord, PageRecords};
 use crate::error::EngineError;
-use crate::network::client::PageKind;
+use crate::network::client::{JSON_PAGE, PageKind};
 use crate::network::redirect::redirect_target;
 
 /// The start of the SHA-256 of a metadata file's URL.
@@ -44,6 +45,7 @@ pub(crate) struct MetadataDigests {
     directory: PathBuf,
     links: PageLinks,
     known: Mutex<AnnouncedDigests>,
+    records: Option<Arc<PageRecords>>,
 }
 
 #[derive(Default)]
@@ -60,6 +62,15 @@ impl MetadataDigests {
             directory,
             links,
             known: Mutex::default(),
+            records: None,
+        }
+    }
+
+    /// Keeps what pages say besides in `records`.
+    pub(crate) fn with_records(self, records: Arc<PageRecords>) -> Self {
+        Self {
+            records: Some(records),
+            ..self
         }
     }
 
@@ -142,6 +153,14 @@ impl Middleware for MetadataDigests {
         {
             let (mut response, body) = whole(response).await?;
             let page = Stated::read(&self.links, &response, &body);
+            if kind == PageKind::Index
+                && let Some(records) = &self.records
+            {
+                records.keep(&url, &page.record);
+                if page.record.is_quarantined() {
+                    return Ok(empty_page(response.url()));
+                }
+            }
             if page.has_refused_links || (page.has_foreign_files && kind == PageKind::Index) {
                 // Without a content type, uv rejects the page, and it is requested again through `LenientPages`.
                 if kind == PageKind::FindLinks {
@@ -155,6 +174,11 @@ impl Middleware for MetadataDigests {
         }
         if response.status().is_redirection() {
             self.follow(&url, &response);
+            if let (Some(_), Some(records)) = (kind, &self.records)
+                && let Some(target) = redirect_target(&response)
+            {
+                records.follow(&url, &target);
+            }
             return Ok(response);
         }
         let stated = self.stated_for(&url, &response);
@@ -213,11 +237,23 @@ async fn whole(response: Response) -> reqwest_middleware::Result<(Response, byte
     Ok((copy.into(), body))
 }
 
+/// Returns a page without files: those of a quarantined project must not be used (PEP 792).
+fn empty_page(url: &Url) -> Response {
+    let page = r#"{"meta": {"api-version": "1.0"}, "files": []}"#;
+    let response = http::Response::builder()
+        .url(url.clone())
+        .header(CONTENT_TYPE, JSON_PAGE)
+        .body(page);
+    response.expect("the headers are valid").into()
+}
+
 /// A page of files as JSON (PEP 691).
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Page<'a> {
     #[serde(borrow)]
     files: Vec<PageFile<'a>>,
+    project_status: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -231,6 +267,7 @@ struct PageFile<'a> {
     core_metadata: Option<Value>,
     dist_info_metadata: Option<Value>,
     data_dist_info_metadata: Option<Value>,
+    provenance: Option<Value>,
 }
 
 /// The digests of a file that uv knows.
@@ -264,6 +301,7 @@ struct Stated {
     digests: Vec<(Url, Digest)>,
     has_refused_links: bool,
     has_foreign_files: bool,
+    record: PageRecord,
 }
 
 impl Stated {
@@ -281,9 +319,18 @@ impl Stated {
 
     fn read_json(links: &PageLinks, body: &[u8], page: &Url) -> Self {
         let mut stated = Self::default();
-        let Ok(Page { files }) = serde_json::from_slice(body) else {
+        let Ok(Page {
+            files,
+            project_status,
+        }) = serde_json::from_slice(body)
+        else {
             return stated;
         };
+        if let Some(status) = &project_status
+            && let Some(marker) = status["status"].as_str()
+        {
+            stated.record.set_status(marker, status["reason"].as_str());
+        }
         let mut judge = ForeignWheels::new(page);
         for file in &files {
             judge.see(file.filename.as_deref().unwrap_or_default());
@@ -302,6 +349,11 @@ impl Stated {
             let mut metadata = metadata.into_iter().flatten();
             let digest = metadata.find_map(|stated| parse(stated.get("sha256")?.as_str()?));
             stated.add(page, &file.url, digest);
+            if let Some(href) = file.provenance.as_ref().and_then(Value::as_str)
+                && let Some(filename) = &file.filename
+            {
+                stated.record.add_provenance(page, filename, href);
+            }
         }
         stated.has_foreign_files = judge.finds_foreign();
         stated
@@ -313,14 +365,23 @@ impl Stated {
             return stated;
         };
         let (mut base, mut judge) = (page.clone(), ForeignWheels::new(page));
+        let (mut marker, mut reason) = (None, None);
         for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
             let attribute = |name: &str| {
                 let value = tag.attributes().get(name).flatten()?;
                 Some(html_escape::decode_html_entities(&value.as_utf8_str()).into_owned())
             };
+            match attribute("name").as_deref() {
+                Some("pypi:project-status") => marker = attribute("content"),
+                Some("pypi:project-status-reason") => reason = attribute("content"),
+                _ => {}
+            }
             let Some(href) = attribute("href") else {
                 continue;
             };
+            if let Some(url) = attribute("data-provenance") {
+                stated.record.add_provenance(&base, &file_name(&href), &url);
+            }
             judge.see(&file_name(&href));
             let has_digest = || has_digest(&href);
             stated.has_refused_links |= (links.refusal(page, &base, &href, has_digest)).is_some();
@@ -332,6 +393,9 @@ impl Stated {
             if tag.name().as_bytes().eq_ignore_ascii_case(b"base") {
                 base = page.join(&href).unwrap_or(base);
             }
+        }
+        if let Some(marker) = marker {
+            stated.record.set_status(&marker, reason.as_deref());
         }
         stated.has_foreign_files = judge.finds_foreign();
         stated

@@ -10,6 +10,7 @@ pub(crate) mod local_pages;
 pub(crate) mod locked_files;
 pub(crate) mod metadata_digests;
 pub(crate) mod page_links;
+pub(crate) mod page_records;
 pub(crate) mod prefetch;
 pub(crate) mod wheel_ranges;
 
@@ -23,7 +24,7 @@ use uv_resolver::{ExcludeNewer, FlatIndex};
 use uv_types::HashStrategy;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::IndexStrategy;
-use wheelhouse_types::{PackageName, Result, Version};
+use wheelhouse_types::{Error, Kind, PackageName, Result, StatusMarker, Version};
 
 use crate::network::client;
 use crate::network::clients::Clients;
@@ -31,6 +32,7 @@ use crate::target::TargetEnvironment;
 use find_links::FindLinks;
 use lenient_pages::{LenientPages, SkippedFiles};
 use locked_files::LockedFiles;
+use page_records::PageRecords;
 use prefetch::{IndexPages, IndexPrefetcher, PageReader};
 use wheel_ranges::WheelRanges;
 
@@ -46,6 +48,7 @@ pub(crate) struct IndexState {
     pages: LenientPages,
     find_links: FindLinks,
     locked_files: Arc<LockedFiles>,
+    records: Arc<PageRecords>,
     wheel_ranges: WheelRanges,
 }
 
@@ -55,6 +58,7 @@ pub(crate) struct IndexOptions {
     pub(crate) strategy: IndexStrategy,
     pub(crate) exclude_newer: ExcludeNewer,
     pub(crate) locked_files: Arc<LockedFiles>,
+    pub(crate) records: Arc<PageRecords>,
 }
 
 impl IndexState {
@@ -82,6 +86,7 @@ impl IndexState {
             pages,
             find_links,
             locked_files: options.locked_files,
+            records: options.records,
         })
     }
 
@@ -122,6 +127,27 @@ impl IndexState {
 
     pub(crate) fn wheel_ranges(&self) -> &WheelRanges {
         &self.wheel_ranges
+    }
+
+    /// Returns an error if an index has quarantined one of the packages `names` (PEP 792).
+    pub(crate) fn check_quarantine(&self, names: &[&str]) -> Option<Error> {
+        let packages = names.iter().filter_map(|name| name.parse().ok());
+        let packages: Vec<PackageName> = packages.collect();
+        self.locations.indexes().find_map(|index| {
+            let url = index.url().url();
+            let status = |name| Some((name, self.records.status(url, name)?));
+            let mut statuses = packages.iter().filter_map(status);
+            let (name, status) =
+                statuses.find(|(_, status)| status.status == StatusMarker::Quarantined)?;
+            let reason = status
+                .reason
+                .map_or_else(String::new, |reason| format!(": {reason}"));
+            let index = redacted(url.as_str());
+            let message = format!("`{name}` is quarantined by {index}{reason}");
+            Some(Error::new(Kind::Resolution, message).with_hint(
+                "The index considers the project unsafe. Require another one, or use an index with files that you trust.",
+            ))
+        })
     }
 
     /// Returns the record of files and pages that were skipped.

@@ -498,7 +498,9 @@ fn sdists(
             && let Dist::Built(BuiltDist::Registry(wheel)) = &**dist
             && let Some(sdist) = &wheel.sdist
         {
-            sdists.insert(dist.name().clone(), distributions.artifact(&sdist.file)?);
+            let artifact =
+                distributions.indexed_artifact(&sdist.index, &sdist.name, &sdist.file)?;
+            sdists.insert(dist.name().clone(), artifact);
         }
     }
     Ok(sdists)

@@ -70,6 +70,9 @@ async fn no_solution<'a>(
             indexes => details.push(format!("The queried indexes are {}.", indexes.join(", "))),
         }
     }
+    if let Some(error) = state.index.check_quarantine(&names) {
+        return error.with_detail(details.join("\n"));
+    }
     if !state.clients.is_offline() {
         let lacking = names.iter().filter(|name| lacks_files(&report, name));
         for name in lacking.filter_map(|name| name.parse().ok()) {

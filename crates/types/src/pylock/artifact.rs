@@ -219,6 +219,8 @@ fn read_artifact(entry: &TomlReader<'_>, filename: Option<&str>, base: &Path) ->
         hashes: read_hashes(&entry.required("hashes", entry.entry("hashes")?)?)?,
         uploaded: read_uploaded(entry)?,
         yanked: None,
+        provenance: None,
+        project_status: None,
         subdirectory: None,
     })
 }

@@ -16,7 +16,9 @@ use uv_pep508::{MarkerEnvironment, MarkerTree};
 use super::{LOCK_VERSION, artifact, path, writer};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::toml_reader::{TomlReader, parse};
-use crate::{Location, LockedCrate, Origin, Result, Sha256, Source};
+use crate::{
+    Location, LockedCrate, Origin, ProjectStatus, Result, Sha256, Source, StatusMarker,
+};
 
 /// The condition of a package of a lock.
 #[derive(Clone, Debug)]
@@ -263,6 +265,10 @@ fn read_package(
         hashes = tool.strings("required-hashes")?;
         if let Source::Wheel(artifact) | Source::Sdist(artifact) = &mut source {
             artifact.yanked = tool.string("yanked")?.map(str::to_owned);
+            artifact.provenance = tool.string("provenance")?.map(str::to_owned);
+            let marker = tool.string("project-status")?.and_then(StatusMarker::parse);
+            let reason = tool.string("project-status-reason")?.map(str::to_owned);
+            artifact.project_status = marker.map(|status| ProjectStatus { status, reason });
         }
     }
     Ok(Package {

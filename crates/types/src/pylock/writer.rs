@@ -200,6 +200,20 @@ fn write_entry(text: &mut TomlWriter, entry: &EntryWriter<'_>, base: &Path) {
     if let Some(reason) = artifacts.find_map(|artifact| artifact.yanked.as_deref()) {
         tool.string("yanked", reason);
     }
+    // The table is that of the package, so that it can only describe one file.
+    if let [source] = &entry.sources[..]
+        && let Some(artifact) = source.artifact()
+    {
+        if let Some(url) = &artifact.provenance {
+            tool.string("provenance", url);
+        }
+        if let Some(status) = &artifact.project_status {
+            tool.string("project-status", status.status.as_str());
+            if let Some(reason) = &status.reason {
+                tool.string("project-status-reason", reason);
+            }
+        }
+    }
     tool.array("required-hashes", &quoted_all(&package.required_hashes));
     let mut places = TomlWriter::default();
     if entry.file.is_some() {

@@ -10,14 +10,15 @@ use wheelhouse_types::lock::Package;
 use wheelhouse_types::manifest::{self, Wheel};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{
-    Event, Lock, Manifest, Observer, Outcome, PackageName, Request, Result, Source, Target, pylock,
+    Event, Lock, Manifest, Observer, Outcome, PackageName, ProjectStatus, Request, Result, Source,
+    Target, pylock,
 };
 
 use super::check_metadata::{self, SetMember};
 use super::lock_file::lock_name;
 use super::published_files::{
     GENERATOR, StorePlacer, complete_hashes, conflicting_files, lock_artifact, manifest_build,
-    manifest_target,
+    manifest_target, provenance_file,
 };
 use super::report::RunReport;
 use super::wheel_metadata::CoreMetadata;
@@ -124,6 +125,10 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
         build.store.save_lock(lock.as_bytes());
         files.insert(lock_name(set.name.as_deref()), lock.into_bytes());
     }
+    let manifest = manifest(&build, &wheels);
+    let records = wheels.values().map(|wheel| wheel.artifact.built.as_ref());
+    let provenance = manifest.wheels.iter().zip(records);
+    files.extend(provenance.filter_map(|(wheel, built)| provenance_file(wheel, built)));
     debug!(
         wheels = wheels.len(),
         files = files.len(),
@@ -137,7 +142,7 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
         overwrite: true,
     }
     .publish(&WheelhouseContents {
-        manifest: manifest(&build, &wheels),
+        manifest,
         files,
         has_index: true,
         placer: &placer,
@@ -221,10 +226,21 @@ fn manifest(build: &FinishedBuild, wheels: &BTreeMap<&str, DirectoryWheel<'_>>) 
         sets: additional.collect(),
         wheels: wheels.values().map(manifest_wheel).collect(),
         sdists: Vec::new(),
-        project_status: BTreeMap::new(),
+        project_status: project_status(build),
         files: Vec::new(),
         found: Vec::new(),
     }
+}
+
+/// Returns the status of the packages of all sets at their indexes, for those that are not active.
+fn project_status(build: &FinishedBuild) -> BTreeMap<PackageName, ProjectStatus> {
+    let packages = build.sets.iter().flat_map(|set| &set.lock.packages);
+    packages
+        .filter_map(|package| {
+            let status = package.source.artifact()?.project_status.clone()?;
+            Some((package.name.clone(), status))
+        })
+        .collect()
 }
 
 fn manifest_wheel(wheel: &DirectoryWheel<'_>) -> Wheel {
@@ -245,7 +261,10 @@ fn manifest_wheel(wheel: &DirectoryWheel<'_>) -> Wheel {
         source: package.source.to_string(),
         yanked: published.and_then(|artifact| artifact.yanked.clone()),
         uploaded: published.and_then(|artifact| artifact.uploaded),
-        provenance: None,
+        // That of a built wheel's sdist is not about the wheel.
+        provenance: published
+            .filter(|_| artifact.built.is_none())
+            .and_then(|artifact| artifact.provenance.clone()),
         added: false,
         build_only: wheel.build_only,
         built: artifact

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use tracing::debug;
-use wheelhouse_publish::{FilePlacer, Published};
+use wheelhouse_publish::{FilePlacer, Published, simple_index};
 use wheelhouse_store::{BuildRecord, LinkMode, LinkOptions, Store, StoredFile};
+use wheelhouse_types::manifest::Wheel;
+use wheelhouse_types::secrets::mask;
 use wheelhouse_types::target::KERNEL_MARKERS;
 use wheelhouse_types::{
     Artifact, Error, Event, Hashes, Kind, Location, Observer, Result, Sha256, Source, Target,
@@ -24,6 +26,8 @@ pub(super) fn lock_artifact(filename: &str, stored: &StoredFile, output: &Path) 
         hashes: Hashes::sha256_only(stored.sha256),
         uploaded: None,
         yanked: None,
+        provenance: None,
+        project_status: None,
         subdirectory: None,
     }
 }
@@ -48,6 +52,16 @@ pub(super) fn manifest_build(built: &BuildRecord, sdist: Option<Sha256>) -> mani
         requirements: built.requirements.clone(),
         inputs: built.inputs.clone().map(Box::new),
     }
+}
+
+/// Returns the name and the bytes of the file with the provenance of `wheel`, if it was built, and its build was recorded.
+pub(super) fn provenance_file(
+    wheel: &Wheel,
+    built: Option<&BuildRecord>,
+) -> Option<(String, Vec<u8>)> {
+    let name = simple_index::provenance_name(&wheel.filename)?;
+    let statement = wheelhouse_attest::statement(wheel, built?.run.as_ref()?)?;
+    Some((name, mask(&format!("{statement:#}\n")).into_bytes()))
 }
 
 /// Returns `target` as a manifest records it: with the kernel only if a marker in the `requirements` or

@@ -7,7 +7,10 @@ use std::path::Path;
 
 use super::{read, write, write_with_files};
 use crate::lock::{Build, Lock, Package, Pin};
-use crate::{Artifact, Hashes, Location, LockedCrate, Origin, PackageName, Result, Sha256, Source};
+use crate::{
+    Artifact, Hashes, Location, LockedCrate, Origin, PackageName, ProjectStatus, Result, Sha256,
+    Source, StatusMarker,
+};
 
 const BASE: &str = "/srv/application";
 
@@ -36,6 +39,8 @@ fn artifact(filename: &str, location: Location) -> Artifact {
         hashes: Hashes::sha256_only(Sha256::of(filename.as_bytes())),
         uploaded: Some(1_737_804_610_164),
         yanked: None,
+        provenance: None,
+        project_status: None,
         subdirectory: None,
     }
 }
@@ -180,6 +185,28 @@ fn writes_files_next_to_lock() {
         text.contains("[packages.tool.wheelhouse.source.vcs]"),
         "{text}"
     );
+}
+
+#[test]
+fn keeps_what_an_index_says_of_a_file() {
+    let mut wheel = artifact(
+        "a-1-py3-none-any.whl",
+        at("https://host/a-1-py3-none-any.whl"),
+    );
+    wheel.provenance = Some("https://host/a.provenance".to_owned());
+    wheel.project_status = Some(ProjectStatus {
+        status: StatusMarker::Archived,
+        reason: Some("moved".to_owned()),
+    });
+    let index = Origin::Index {
+        url: "https://host/simple".to_owned(),
+    };
+    let lock = Lock {
+        packages: vec![package("a", "1", index, Source::Wheel(wheel))],
+        ..Lock::default()
+    };
+    let text = write(&lock, base());
+    assert_eq!(read_first(&text).unwrap().packages, lock.packages, "{text}");
 }
 
 #[test]

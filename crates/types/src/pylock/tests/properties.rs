@@ -77,6 +77,8 @@ fn file(filename: String) -> impl Strategy<Value = Artifact> {
                 hashes: Hashes(hashes),
                 uploaded,
                 yanked,
+                provenance: None,
+                project_status: None,
                 subdirectory: subdirectory.map(PathBuf::from),
             },
         )

@@ -7,13 +7,14 @@ use tracing::instrument;
 use wheelhouse_types::manifest::{self, Sdist, Wheel};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{
-    Error, Kind, Lock, Manifest, Outcome, PackageName, Request, Result, Sha256, Target, pylock,
+    Error, Kind, Lock, Manifest, Outcome, PackageName, ProjectStatus, Request, Result, Sha256,
+    Target, pylock,
 };
 
 use super::super::lock_file::lock_name;
 use super::super::published_files::{
     GENERATOR, StorePlacer, complete_hashes, conflicting_files, lock_artifact, manifest_build,
-    manifest_target,
+    manifest_target, provenance_file,
 };
 use super::super::report::RunReport;
 use super::super::wheel_metadata::CoreMetadata;
@@ -110,11 +111,11 @@ impl CollectedSet {
             wheels: Vec::new(),
             sets: Vec::new(),
             sdists: Vec::new(),
-            project_status: BTreeMap::new(),
+            project_status: self.project_status(),
             files: Vec::new(),
             found: Vec::new(),
         };
-        let mut files = BTreeMap::new();
+        let (mut files, mut provenance) = (BTreeMap::new(), Vec::new());
         for file in self.files.values() {
             if !file.is_wheel() {
                 manifest.sdists.push(sdist(file)?);
@@ -122,11 +123,13 @@ impl CollectedSet {
             }
             let metadata = CoreMetadata::read(store, &file.stored, &file.filename)?;
             let wheel = self.wheel(file, metadata.requires_python)?;
+            provenance.extend(provenance_file(&wheel, file.built.as_ref()));
             manifest.wheels.push(wheel);
             let metadata_name = simple_index::metadata_name(&file.filename);
             files.extend(metadata_name.map(|name| (name, metadata.bytes)));
         }
         manifest.targets = self.manifest_targets(&files);
+        files.extend(provenance);
         let locks = self.lock_files(output);
         for (_, text) in &locks {
             store.save_lock(text);
@@ -143,6 +146,17 @@ impl CollectedSet {
             has_index: true,
             placer: &placer,
         })
+    }
+
+    /// Returns the status of the projects at their indexes, for those that are not active.
+    fn project_status(&self) -> BTreeMap<PackageName, ProjectStatus> {
+        let distributions = self.files.values().map(|file| &file.distribution);
+        distributions
+            .filter_map(|distribution| {
+                let status = distribution.source.artifact()?.project_status.clone()?;
+                Some((distribution.name.clone(), status))
+            })
+            .collect()
     }
 
     /// Returns the targets as the manifest records them; `metadata` has that of all wheels.
@@ -204,7 +218,8 @@ impl CollectedSet {
             source: distribution.source.to_string(),
             yanked: yanked(file),
             uploaded: uploaded(file),
-            provenance: None,
+            // That of a built wheel's sdist is not about the wheel.
+            provenance: file.built.is_none().then(|| provenance(file)).flatten(),
             added: false,
             build_only: !file.is_locked,
             built: file
@@ -229,6 +244,10 @@ fn locked_files(files: Vec<CollectedFile>) -> BTreeMap<PackageName, CollectedFil
 
 fn yanked(file: &CollectedFile) -> Option<String> {
     file.distribution.source.artifact()?.yanked.clone()
+}
+
+fn provenance(file: &CollectedFile) -> Option<String> {
+    file.distribution.source.artifact()?.provenance.clone()
 }
 
 fn uploaded(file: &CollectedFile) -> Option<i64> {
@@ -257,7 +276,7 @@ fn sdist(file: &CollectedFile) -> Result<Sdist> {
         requires_python: None,
         yanked: yanked(file),
         uploaded: uploaded(file),
-        provenance: None,
+        provenance: provenance(file),
         added: false,
         build_only: !file.is_locked,
     })

@@ -24,6 +24,7 @@ use super::artifact::{WheelArtifact, Worker as _};
 use super::build_dir::{self, BuildDir, Claim, DirectoryOrder, SourceInput};
 use super::build_key;
 use super::cache::find_built_wheel;
+use super::compilers;
 use super::examine::examine_stored;
 use super::local::LocalWorker;
 use super::provider::Prefetcher;
@@ -226,7 +227,11 @@ impl LocalWorker {
         distribution: &Distribution,
         sdist: Option<Sha256>,
     ) -> Result<(BuildRecord, StoredFile)> {
-        let started = Timestamp::now();
+        let building = &self.context.request.building;
+        // With this variable, the user wants output that does not depend on the time.
+        let is_timed = !building.environment.contains_key(SOURCE_DATE_EPOCH);
+        let now = || is_timed.then(|| Timestamp::now().as_millisecond());
+        let started = now();
         let wheels = tempfile::tempdir_in(&build_dir.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
         let epoch = self.source_date_epoch(build_dir);
@@ -260,6 +265,12 @@ impl LocalWorker {
             let message = format!("{}, built here: {difference}{more}", checked.filename);
             self.context.observer.observe(&Event::warning(message));
         }
+        let compilers = if checked.filename.ends_with("-none-any.whl") {
+            BTreeMap::new()
+        } else {
+            let versions = || compilers::versions(&building.environment);
+            self.compilers.get_or_init(versions).await.clone()
+        };
         let target = &self.context.host_target;
         let built = BuildRecord {
             filename: checked.filename,
@@ -272,10 +283,10 @@ impl LocalWorker {
             inputs: Some(inputs),
             run: Some(BuildRun {
                 generator: GENERATOR.to_owned(),
-                started: Some(started.as_millisecond()),
-                finished: Some(Timestamp::now().as_millisecond()),
+                started,
+                finished: now(),
                 platform: target.platform.clone(),
-                compilers: BTreeMap::new(),
+                compilers,
             }),
         };
         Ok((built, checked.stored))

@@ -414,6 +414,8 @@ fn remote_file(filename: String, url: Url) -> Artifact {
         hashes: Hashes::default(),
         uploaded: None,
         yanked: None,
+        provenance: None,
+        project_status: None,
         subdirectory: None,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tracing::{Instrument as _, debug, info_span, instrument};
 use wheelhouse_engine::{BuildRequirements, Engine, EngineOptions};
 use wheelhouse_fs::interruption::blocking;
@@ -66,6 +66,8 @@ pub(in crate::pipeline) struct LocalWorker {
     digest_slots: Arc<Semaphore>,
     traffic: Traffic,
     pub(super) crates: CrateProvider,
+    /// The versions of compilers, once a build has compiled something.
+    pub(super) compilers: OnceCell<BTreeMap<String, String>>,
     /// Why the metadata or build requirements of a source cannot be determined on this machine, by identity.
     unknown: RefCell<BTreeMap<String, String>>,
 }
@@ -128,6 +130,7 @@ impl LocalWorker {
             digest_slots: Arc::new(Semaphore::new(digest_threads())),
             traffic: Traffic::default(),
             crates: CrateProvider::default(),
+            compilers: OnceCell::new(),
             unknown: RefCell::default(),
         }))
     }

@@ -9,6 +9,7 @@ mod build;
 mod build_dir;
 pub(super) mod build_key;
 pub(super) mod cache;
+mod compilers;
 mod crates;
 mod download;
 mod examine;

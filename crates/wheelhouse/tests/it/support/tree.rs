@@ -6,7 +6,7 @@ use std::path::Path;
 use wheelhouse_types::manifest::PREVIOUS_NAME;
 
 /// Reads the files below `directory` by relative path, without following links. The previous manifest of a wheelhouse, which
-/// depends on the runs before, is left out.
+/// depends on the runs before, is left out, and so are the times of builds.
 pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(directory) {
@@ -21,7 +21,9 @@ pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
             continue;
         }
         if entry.file_type().is_file() {
-            files.insert(name, std::fs::read(entry.path()).unwrap());
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let bytes = without_times(&name, &bytes).unwrap_or(bytes);
+            files.insert(name, bytes);
         } else if entry.path_is_symlink() {
             let target = std::fs::read_link(entry.path()).unwrap();
             files.insert(name, format!("-> {}", target.display()).into_bytes());
@@ -30,6 +32,17 @@ pub(crate) fn read(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     files
+}
+
+/// Returns the provenance in the file `name` without the times of the build.
+fn without_times(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    if !name.ends_with(".provenance.json") {
+        return None;
+    }
+    let mut statement: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    let details = statement["predicate"]["runDetails"].as_object_mut()?;
+    details.remove("metadata")?;
+    Some(statement.to_string().into_bytes())
 }
 
 /// Returns the filenames of the wheels in `directory`.
