@@ -16,9 +16,7 @@ use uv_pep508::{MarkerEnvironment, MarkerTree};
 use super::{LOCK_VERSION, artifact, path, writer};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::toml_reader::{TomlReader, parse};
-use crate::{
-    Location, LockedCrate, Origin, ProjectStatus, Result, Sha256, Source, StatusMarker,
-};
+use crate::{Location, LockedCrate, Origin, ProjectStatus, Result, Sha256, Source, StatusMarker};
 
 /// The condition of a package of a lock.
 #[derive(Clone, Debug)]
