@@ -22,7 +22,7 @@ use wheelhouse_types::{Kind, LockedCrate, Result, Sha256};
 const PREFIX: &str = "wheelhouse-";
 
 /// The directory of crates in a download.
-const DOWNLOAD_DIRECTORY: &str = "crates";
+pub(crate) const DOWNLOAD_DIRECTORY: &str = "crates";
 
 /// The contents of a generated `CARGO_HOME`.
 #[derive(Debug, Default)]
@@ -71,10 +71,9 @@ impl CargoHome {
             }
             self.replace(&mut sources, source, number, &directory);
         }
-        let mut number = by_source.len();
-        for (source, directory) in &self.directories {
+        let numbers = by_source.len()..;
+        for (number, (source, directory)) in numbers.zip(&self.directories) {
             self.replace(&mut sources, source, number, directory);
-            number += 1;
         }
         let mut config = self.settings.clone();
         config.insert("source".to_owned(), Value::Table(sources));

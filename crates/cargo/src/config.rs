@@ -121,7 +121,7 @@ impl CargoConfig {
         let mut config = Self::default();
         if let Some(home) = &environment.home {
             // Paths in configuration files refer to the directory above that of the file.
-            config.base = home.parent().unwrap_or(home).to_owned();
+            home.parent().unwrap_or(home).clone_into(&mut config.base);
             let file: ConfigFile = read(home, ["config", "config.toml"])?;
             config.add(file);
             // A token in the file of credentials takes precedence over one in the configuration.

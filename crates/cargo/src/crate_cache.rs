@@ -188,7 +188,7 @@ fn stamp(directory: &Path) -> std::io::Result<String> {
                 changed,
             )
         });
-        let _ = writeln!(text, "{path:?} {state:?}");
+        let _ = writeln!(text, "{:?}", (path, state));
     }
     Ok(Sha256::of(text.as_bytes()).to_string())
 }

@@ -103,7 +103,7 @@ fn locked_crate(
     if !is_source {
         return Err(invalid("source", source));
     }
-    let sha256 = checksum.map(|checksum| checksum.parse());
+    let sha256 = checksum.map(str::parse);
     let sha256 = sha256
         .transpose()
         .map_err(|_| invalid("checksum", checksum.unwrap_or_default()))?;

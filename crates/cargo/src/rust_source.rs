@@ -33,6 +33,9 @@ const WORDS: [&str; 4] = ["maturin", "setuptools-rust", "setuptools_rust", "carg
 /// The files of a project in which these words occur.
 const BUILD_FILES: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
 
+/// The number of directories above a tree in which its workspace is searched.
+const WORKSPACE_LEVELS: usize = 8;
+
 /// The file with the digests of a crate that is already vendored.
 pub(crate) const CHECKSUM_NAME: &str = ".cargo-checksum.json";
 
@@ -55,7 +58,7 @@ impl RustSource {
     /// [`Kind::Build`] if the tree cannot be read.
     pub fn find(tree: &Path) -> Result<Self> {
         let mut source = Self::default();
-        let mut manifests = Vec::new();
+        let (mut manifests, mut covered) = (Vec::new(), Vec::new());
         let mut configurations = Vec::new();
         let entries = WalkDir::new(tree).sort_by_file_name();
         for entry in entries.into_iter().filter_entry(is_relevant) {
@@ -67,7 +70,13 @@ impl RustSource {
                 directory.is_some_and(|name| name == ".cargo")
             };
             match entry.file_name().to_str() {
-                Some("Cargo.lock") if is_inside(path, tree) => source.locks.push(path.to_owned()),
+                Some("Cargo.lock") => {
+                    // cargo would write through a link that leads out of the tree.
+                    covered.extend(parent(path));
+                    if is_inside(path, tree) {
+                        source.locks.push(path.to_owned());
+                    }
+                }
                 Some("Cargo.toml") if entry.file_type().is_file() => {
                     manifests.push(path.to_owned());
                 }
@@ -91,12 +100,14 @@ impl RustSource {
             }
         }
         let has_crates = |path: &Path| vendored.iter().any(|scope| path.starts_with(scope));
-        let covered: Vec<PathBuf> = source
-            .locks
-            .iter()
-            .filter_map(|lock| parent(lock))
-            .collect();
         source.locks.retain(|lock| !has_crates(lock));
+        if tree.join("Cargo.toml").is_file()
+            && !covered.iter().any(|directory| directory == tree)
+            && let Some(lock) = lock_above(tree)
+        {
+            covered.push(tree.to_owned());
+            source.locks.push(lock);
+        }
         if compiles_rust(tree) {
             source.unlocked = outermost(manifests, &covered);
             source.unlocked.retain(|manifest| !has_crates(manifest));
@@ -165,6 +176,22 @@ pub fn read_lock(path: &Path) -> Result<Vec<LockedCrate>> {
     let bytes = limits::read(file, lockfile::LOCK_SIZE).context(Kind::Build, failed)?;
     let text = String::from_utf8(bytes).context(Kind::Build, failed)?;
     lockfile::parse(&text).context(Kind::Build, failed)
+}
+
+/// Returns the lock of the workspace that `tree` is a member of, as cargo finds it.
+fn lock_above(tree: &Path) -> Option<PathBuf> {
+    let above = tree.ancestors().skip(1).take(WORKSPACE_LEVELS);
+    let mut workspaces = above.filter(|directory| {
+        let file = fs_err::File::open(directory.join("Cargo.toml"));
+        let bytes = file.and_then(|file| limits::read(file, limits::PYPROJECT));
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        text.is_ok_and(|text| {
+            let table = limits::toml(&text).ok().and_then(|()| text.parse().ok());
+            table.is_some_and(|table: toml::Table| table.contains_key("workspace"))
+        })
+    });
+    let lock = workspaces.next()?.join("Cargo.lock");
+    lock.is_file().then_some(lock)
 }
 
 /// Returns whether an entry may be, or may contain, a file of a Rust project that the build needs.
@@ -301,10 +328,27 @@ mod tests {
     }
 
     #[test]
+    fn finds_lock_of_the_workspace_above() {
+        let top = tempfile::tempdir().unwrap();
+        let tree = top.path().join("python/package");
+        std::fs::create_dir_all(&tree).unwrap();
+        std::fs::write(tree.join("Cargo.toml"), "").unwrap();
+        std::fs::write(tree.join("setup.py"), "import setuptools_rust").unwrap();
+        let find = || RustSource::find(&tree).unwrap();
+        std::fs::write(top.path().join("Cargo.lock"), "").unwrap();
+        std::fs::write(top.path().join("Cargo.toml"), "[package]").unwrap();
+        assert_eq!(find().unlocked.len(), 1);
+        std::fs::write(top.path().join("Cargo.toml"), "[workspace]").unwrap();
+        assert_eq!(find().locks, [top.path().join("Cargo.lock")]);
+        assert!(find().unlocked.is_empty());
+    }
+
+    #[test]
     fn rejects_lock_that_links_to_another_place() {
         let tree = tempfile::tempdir().unwrap();
         std::fs::write(tree.path().join("Cargo.toml"), "").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", tree.path().join("Cargo.lock")).unwrap();
-        assert!(RustSource::find(tree.path()).unwrap().locks.is_empty());
+        std::fs::write(tree.path().join("setup.py"), "import setuptools_rust").unwrap();
+        assert!(RustSource::find(tree.path()).unwrap().is_empty());
     }
 }

@@ -38,13 +38,15 @@ pub struct BuildSource<'a> {
     pub directory: &'a Path,
 }
 
-/// What a build gets beside its source and its build requirements.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The resources of a build beside its source and its build requirements.
+#[derive(Debug, Default)]
 pub struct BuildResources {
     /// The variables of hooks, besides those of all builds.
     pub variables: Vec<(OsString, OsString)>,
     /// The files and directories outside the build that hooks read and must not change.
     pub readable: Vec<PathBuf>,
+    /// The reason why the wheel cannot be built on this machine, if it is known before the build. Metadata may still be read.
+    pub obstacle: Option<Error>,
 }
 
 /// Fetches and builds the artifacts of a resolution while it runs.

@@ -210,7 +210,7 @@ fn publish(
     let listed = |name: &String| {
         name == MANIFEST_NAME
             || others.contains_key(name)
-            || manifest.distributions().any(|file| file.filename == name)
+            || manifest.stored_files().any(|file| file.filename == name)
     };
     extraction.unlisted = unpacked
         .files
@@ -237,13 +237,13 @@ fn publish(
     Ok(())
 }
 
-/// Compares the unpacked files with the manifest, and reads those that are not wheels or sdists.
+/// Compares the unpacked files with the manifest, and reads those without a digest there.
 fn check(
     unpacked: &UnpackedWheelhouse,
     manifest: &Manifest,
     place: &str,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
-    for file in manifest.distributions() {
+    for file in manifest.stored_files() {
         let expected = Blob {
             sha256: file.sha256,
             size: file.size,

@@ -241,6 +241,7 @@ impl<'a> DirectoryUpdate<'a> {
         manifest
             .sdists
             .sort_by(|one, other| one.filename.cmp(&other.filename));
+        manifest.crates.sort();
         let files = update.desired.iter();
         let files = files.filter(|(_, content)| matches!(content, FileContent::Bytes(_)));
         manifest.files = files.map(|(name, _)| (*name).to_owned()).collect();
@@ -363,6 +364,7 @@ impl<'a> DirectoryUpdate<'a> {
         };
         interim.wheels.retain(|wheel| stays(&wheel.filename));
         interim.sdists.retain(|sdist| stays(&sdist.filename));
+        interim.crates.retain(|entry| stays(&entry.path));
         interim.files.retain(stays);
         interim.found.retain(stays);
         interim.request.clear();

@@ -62,7 +62,7 @@ impl DirectoryState {
             let path = root.join(MANIFEST_NAME);
             match Manifest::parse(bytes) {
                 Ok(manifest) => {
-                    for file in manifest.distributions() {
+                    for file in manifest.stored_files() {
                         state
                             .owned
                             .insert(file.filename.to_owned(), vec![file.sha256]);
@@ -107,11 +107,11 @@ impl DirectoryState {
         Ok(state)
     }
 
-    /// Returns the digest that the manifest records for the wheel or sdist `filename`.
+    /// Returns the digest that the manifest records for the wheel, sdist or crate `filename`.
     pub(crate) fn recorded_digest(&self, filename: &str) -> Option<Sha256> {
         self.manifest
             .iter()
-            .flat_map(Manifest::distributions)
+            .flat_map(Manifest::stored_files)
             .find(|file| file.filename == filename)
             .map(|file| file.sha256)
     }

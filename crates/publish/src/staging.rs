@@ -61,7 +61,7 @@ impl FileContent<'_> {
 /// The files of the set by name, without the manifest.
 pub(crate) type DesiredFiles<'a> = BTreeMap<&'a str, FileContent<'a>>;
 
-/// Lists the files that the directory will hold: the wheels and sdists of `manifest`, and `files`.
+/// Lists the files that the directory will hold: the wheels, sdists and crates of `manifest`, and `files`.
 ///
 /// # Errors
 /// Fails if a name is unsafe, is too long, or belongs to two files.
@@ -69,7 +69,7 @@ pub(crate) fn desired_files<'a>(
     manifest: &'a Manifest,
     files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>,
 ) -> Result<DesiredFiles<'a>> {
-    let stored = manifest.distributions().map(|file| {
+    let stored = manifest.stored_files().map(|file| {
         let (sha256, size) = (file.sha256, file.size);
         (file.filename, FileContent::Stored { sha256, size })
     });
@@ -196,7 +196,7 @@ pub fn unmodified_distributions(root: &Path) -> BTreeSet<Sha256> {
         })
     };
     manifest
-        .distributions()
+        .stored_files()
         .filter(is_unmodified)
         .map(|file| file.sha256)
         .collect()

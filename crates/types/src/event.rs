@@ -206,6 +206,13 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
+    /// A download has crates, with which cargo builds without a network if `CARGO_HOME` is their directory.
+    Crates {
+        /// The directory with the crates.
+        directory: String,
+        /// The number of crates.
+        count: usize,
+    },
     /// Wheels and sdists that an earlier run put into `directory` were removed, because the set has them no more.
     Removed {
         /// The directory.

@@ -45,6 +45,9 @@ pub struct Manifest {
     /// Sorted by file name; what is there to be built elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sdists: Vec<Sdist>,
+    /// Sorted by path; the Rust crates that building the sdists takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crates: Vec<CrateEntry>,
     /// The status of the projects of the files at their indexes (PEP 792), for those that are not simply active.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub project_status: BTreeMap<PackageName, ProjectStatus>,
@@ -125,6 +128,16 @@ impl Manifest {
         wheels.chain(self.sdists.iter().map(|sdist| sdist.name.as_str()))
     }
 
+    /// Returns the wheels, sdists and crates: all files whose digests the manifest has.
+    pub fn stored_files(&self) -> impl Iterator<Item = DistributionFile<'_>> {
+        let crates = self.crates.iter().map(|entry| DistributionFile {
+            filename: &entry.path,
+            sha256: entry.sha256,
+            size: entry.size,
+        });
+        self.distributions().chain(crates)
+    }
+
     /// Returns the wheels and sdists.
     pub fn distributions(&self) -> impl Iterator<Item = DistributionFile<'_>> {
         let wheels = self.wheels.iter().map(|wheel| DistributionFile {
@@ -138,6 +151,24 @@ impl Manifest {
             size: sdist.size,
         }))
     }
+}
+
+/// One Rust crate of a download.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CrateEntry {
+    /// The path of the file in the wheelhouse, with `/`.
+    pub path: String,
+    /// The name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The source as in [`LockedCrate::source`](crate::LockedCrate::source), without credentials.
+    pub source: String,
+    /// The digest of the file.
+    pub sha256: Sha256,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// One source distribution.

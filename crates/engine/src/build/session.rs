@@ -67,6 +67,8 @@ pub(crate) struct Session {
     metadata_directory: Option<PathBuf>,
     /// The files and directories outside the build that hooks may read.
     readable: Vec<PathBuf>,
+    /// The reason why the wheel cannot be built on this machine.
+    obstacle: Option<Error>,
     jobs: Arc<Semaphore>,
     /// The job for the next hook.
     job: Mutex<Option<OwnedSemaphorePermit>>,
@@ -127,6 +129,7 @@ impl Session {
             requirements: Vec::new(),
             metadata_directory: None,
             readable: Vec::new(),
+            obstacle: None,
             jobs: Arc::clone(&state.jobs),
             job: Mutex::default(),
             timeout: state.timeout,
@@ -156,6 +159,7 @@ impl Session {
     pub(crate) fn add_resources(&mut self, resources: BuildResources) {
         self.environment.add_variables(resources.variables);
         self.readable = resources.readable;
+        self.obstacle = resources.obstacle;
     }
 
     /// Returns the duration of the build, without waiting for a job or for its requirements.
@@ -308,6 +312,9 @@ impl Session {
 
     /// Builds the wheel and returns its file name.
     pub(crate) async fn build_wheel(&self, wheel_directory: &Path) -> Result<String> {
+        if let Some(obstacle) = &self.obstacle {
+            return Err(obstacle.to_shared());
+        }
         fs_err::create_dir_all(wheel_directory)
             .context(Kind::Build, || format!("failed to build {}", self.label))?;
         let arguments = vec![

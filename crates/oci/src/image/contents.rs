@@ -53,7 +53,9 @@ impl ImageContents {
         };
         let manifest = parse_manifest(&bytes, &path.display().to_string())?;
         let names = manifest.files.iter().cloned();
+        let crates = manifest.crates.iter().map(|entry| entry.path.clone());
         let others = names
+            .chain(crates)
             .chain([MANIFEST_NAME.to_owned()])
             .map(|name| Ok((name.clone(), file_content(directory, &name)?)))
             .collect::<Result<_>>()?;
@@ -180,7 +182,7 @@ pub(crate) fn parse_manifest(bytes: &[u8], place: &str) -> Result<Manifest> {
         }
     })?;
     if let Some(file) = manifest
-        .distributions()
+        .stored_files()
         .find(|file| file.size > MAX_FILE_SIZE)
     {
         let name = escape_for_display(file.filename);
@@ -189,7 +191,9 @@ pub(crate) fn parse_manifest(bytes: &[u8], place: &str) -> Result<Manifest> {
     }
     let distributions = manifest.distributions().map(|file| (file.filename, false));
     let files = manifest.files.iter().map(|name| (name.as_str(), true));
-    for (name, may_be_nested) in distributions.chain(files) {
+    let crates = manifest.crates.iter();
+    let crates = crates.map(|entry| (entry.path.as_str(), true));
+    for (name, may_be_nested) in distributions.chain(files).chain(crates) {
         let safe = components(name)?.join("/") == name && name != MANIFEST_NAME;
         if !safe || (name.contains('/') && !may_be_nested) {
             let name = escape_for_display(name);

@@ -226,6 +226,7 @@ fn manifest(build: &FinishedBuild, wheels: &BTreeMap<&str, DirectoryWheel<'_>>) 
         sets: additional.collect(),
         wheels: wheels.values().map(manifest_wheel).collect(),
         sdists: Vec::new(),
+        crates: Vec::new(),
         project_status: project_status(build),
         files: Vec::new(),
         found: Vec::new(),

@@ -26,7 +26,9 @@ pub struct RunReport {
     pub reused: usize,
     /// The number of source distributions among these files.
     pub sdists: usize,
-    /// The size of all files.
+    /// The number of Rust crates of a download.
+    pub crates: usize,
+    /// The size of all wheels and source distributions.
     pub bytes: u64,
     /// The number of bytes that were received over the network.
     pub bytes_fetched: u64,

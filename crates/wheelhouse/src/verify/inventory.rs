@@ -99,7 +99,11 @@ impl DirectoryInventory {
 
     /// Returns the directories that contain files of the manifest.
     fn known_directories(&self) -> BTreeSet<String> {
-        let files = self.manifest.iter().flat_map(|manifest| &manifest.files);
+        let manifest = self.manifest.iter();
+        let files = manifest.flat_map(|manifest| {
+            let crates = manifest.crates.iter().map(|entry| &entry.path);
+            manifest.files.iter().chain(crates)
+        });
         files
             .flat_map(|file| Path::new(file).ancestors().skip(1))
             .map(|path| path.to_string_lossy().into_owned())

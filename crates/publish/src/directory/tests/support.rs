@@ -54,6 +54,7 @@ impl SampleSet {
                 .collect(),
             sets: Vec::new(),
             sdists: Vec::new(),
+            crates: Vec::new(),
             project_status: BTreeMap::new(),
             files: Vec::new(),
             found: Vec::new(),

@@ -82,6 +82,7 @@ fn manifest(wheel: &IndexedWheel) -> Manifest {
         }],
         sets: Vec::new(),
         sdists: Vec::new(),
+        crates: Vec::new(),
         project_status: BTreeMap::new(),
         files: Vec::new(),
         found: Vec::new(),

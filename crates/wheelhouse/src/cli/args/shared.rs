@@ -109,6 +109,17 @@ enum IndexStrategyArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resolver options")]
 struct ResolutionOptions {
+    /// Build everything from source, build requirements included
+    ///
+    /// The same as `--no-binary :all:`. Build requirements are built from their own sources, in the order
+    /// in which they need each other.
+    #[arg(long)]
+    from_source: bool,
+
+    /// Build everything from source but these packages, whose published wheels are used: names separated by commas
+    #[arg(long, value_name = "NAMES")]
+    from_source_except: Vec<String>,
+
     /// Build these packages from source: names separated by commas, :all: or :none:
     #[arg(long, value_name = "LIST")]
     no_binary: Vec<String>,
@@ -274,9 +285,13 @@ impl ResolutionOptions {
         }
         controls.sort_by_key(|(position, _)| *position);
         let pre = self.pre.then_some(FormatOption::Pre);
-        controls
+        let is_from_source = self.from_source || !self.from_source_except.is_empty();
+        let from_source = is_from_source.then(|| FormatOption::NoBinary(":all:".to_owned()));
+        let wheels = self.from_source_except.iter().cloned();
+        from_source
             .into_iter()
-            .map(|(_, control)| control)
+            .chain(wheels.map(FormatOption::OnlyBinary))
+            .chain(controls.into_iter().map(|(_, control)| control))
             .chain(pre)
             .collect()
     }
@@ -351,5 +366,21 @@ mod tests {
         ];
         assert_eq!(controls(&given), expected);
         assert_eq!(controls(&[]), []);
+    }
+
+    #[test]
+    fn exceptions_follow_from_source() {
+        let all = FormatOption::NoBinary(":all:".to_owned());
+        let cmake = FormatOption::OnlyBinary("cmake".to_owned());
+        assert_eq!(controls(&["--from-source"]), [all.clone()]);
+        assert_eq!(
+            controls(&["--from-source-except", "cmake"]),
+            [all.clone(), cmake]
+        );
+        let later = FormatOption::OnlyBinary("ninja".to_owned());
+        assert_eq!(
+            controls(&["--only-binary", "ninja", "--from-source"]),
+            [all, later]
+        );
     }
 }

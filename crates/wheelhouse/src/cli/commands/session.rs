@@ -299,6 +299,12 @@ impl CommandContext {
         if !report.foreign.is_empty() {
             self.renderer.observe(&foreign(directory, &report.foreign));
         }
+        if report.crates > 0 {
+            self.renderer.observe(&Event::Crates {
+                directory: output.join("crates").display().to_string(),
+                count: report.crates,
+            });
+        }
         self.renderer.observe(&Event::Finished {
             directory: directory.display().to_string(),
             fetched: report.fetched,

@@ -117,6 +117,14 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
         Event::TargetFinished { .. } => return target(event),
+        Event::Crates { directory, count } => {
+            let crates = format::count(*count, "crate");
+            let variables = format!("CARGO_HOME={directory} CARGO_NET_OFFLINE=true");
+            format!(
+                "{} {crates}; pip and cargo use them with {variables}",
+                done("Added")
+            )
+        }
         Event::Removed { directory, files } => removed(directory, files, verbosity),
         Event::Finished { .. } => return summary(event),
         Event::PhaseStarted { .. }

@@ -17,7 +17,9 @@ use wheelhouse_types::{
 
 use super::super::build_closure;
 use super::super::executor::summarize;
-use super::super::worker::{LocalWorker, Prefetcher, WheelArtifact, Worker as _, identity};
+use super::super::worker::{
+    LocalWorker, Prefetcher, StoredCrate, WheelArtifact, Worker as _, identity,
+};
 use super::resolve::TargetResolution;
 use wheelhouse_store::{BuildRecord, StoredFile};
 
@@ -36,6 +38,8 @@ pub(super) struct CollectedTarget {
     pub(super) lock: Lock,
     /// The files of the lock and of build closures.
     pub(super) files: Vec<CollectedFile>,
+    /// The crates that building the sdists takes.
+    pub(super) crates: Vec<StoredCrate>,
     /// The sdists whose build requirements could not be determined on this machine.
     unknown: Vec<Unknown>,
 }
@@ -117,6 +121,8 @@ struct Collected {
     requires: Vec<Distribution>,
     /// The build closure of an sdist, if its build backend could be asked.
     build: Option<Build>,
+    /// The crates of an sdist.
+    crates: Vec<StoredCrate>,
 }
 
 impl Collected {
@@ -133,6 +139,7 @@ impl Collected {
             },
             requires: Vec::new(),
             build: None,
+            crates: Vec::new(),
         }
     }
 }
@@ -190,7 +197,7 @@ impl<'a> Collector<'a> {
         let mut pending: Vec<PendingFile> = locked.chain(extra).collect();
         let bootstrap = self.resolve_closure(bootstrap).await?;
         pending.extend(bootstrap.into_iter().map(PendingFile::required));
-        let (files, builds) = self.get_all(pending).await?;
+        let (files, builds, crates) = self.get_all(pending).await?;
         Ok(CollectedTarget {
             target: self.resolution.target.clone(),
             name: self.resolution.name.clone(),
@@ -200,6 +207,7 @@ impl<'a> Collector<'a> {
                 ..lock.clone()
             },
             files,
+            crates,
         })
     }
 
@@ -219,12 +227,16 @@ impl<'a> Collector<'a> {
     ///
     /// # Errors
     /// The first failure; with `--keep-going` one error that lists all failures.
-    async fn get_all(&self, files: Vec<PendingFile>) -> Result<(Vec<CollectedFile>, Vec<Build>)> {
+    async fn get_all(
+        &self,
+        files: Vec<PendingFile>,
+    ) -> Result<(Vec<CollectedFile>, Vec<Build>, Vec<StoredCrate>)> {
         let mut seen = BTreeSet::new();
         let mut pending: FuturesUnordered<LocalBoxFuture<'_, Result<Collected>>> =
             FuturesUnordered::new();
         let mut next = files;
-        let (mut files, mut builds, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut files, mut builds, mut crates) = (Vec::new(), Vec::new(), Vec::new());
+        let mut failures = Vec::new();
         loop {
             for file in next.drain(..) {
                 if seen.insert(identity(&file.distribution)) {
@@ -236,6 +248,7 @@ impl<'a> Collector<'a> {
                 Some(Ok(collected)) => {
                     files.push(collected.file);
                     builds.extend(collected.build);
+                    crates.extend(collected.crates);
                     next.extend(collected.requires.into_iter().map(PendingFile::required));
                 }
                 Some(Err(error)) if self.worker.context.keep_going => failures.push(error),
@@ -244,7 +257,7 @@ impl<'a> Collector<'a> {
         }
         let message = |failed| format!("failed to collect {failed} of {} files", seen.len());
         builds.sort();
-        summarize(failures, message).map_or(Ok((files, builds)), Err)
+        summarize(failures, message).map_or(Ok((files, builds, crates)), Err)
     }
 
     async fn get(&self, pending: PendingFile) -> Result<Collected> {
@@ -276,6 +289,8 @@ impl<'a> Collector<'a> {
         let stored = self.worker.file(distribution, artifact).await?;
         let requirements = self.build_requirements(distribution).await?;
         let requires = self.resolve_closure(&requirements).await?;
+        let crates = self.worker.crates(distribution).await?;
+        let crates = self.worker.crate_files(&crates).await?;
         let build = match self.worker.unknown(distribution) {
             Some(_) => None,
             None => Some(
@@ -284,6 +299,7 @@ impl<'a> Collector<'a> {
         };
         Ok(Collected {
             build,
+            crates,
             requires,
             file: CollectedFile {
                 filename: artifact.filename.clone(),

@@ -1,10 +1,11 @@
 //! Publishes the files of a download: one directory, one manifest, a lock for each target.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::instrument;
-use wheelhouse_types::manifest::{self, Sdist, Wheel};
+use wheelhouse_cargo::CrateCache;
+use wheelhouse_types::manifest::{self, CrateEntry, Sdist, Wheel};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{
     Error, Kind, Lock, Manifest, Outcome, PackageName, ProjectStatus, Request, Result, Sha256,
@@ -18,6 +19,7 @@ use super::super::published_files::{
 };
 use super::super::report::RunReport;
 use super::super::wheel_metadata::CoreMetadata;
+use super::super::worker::StoredCrate;
 use super::collect::{CollectedFile, CollectedTarget};
 use wheelhouse_publish::{DirectoryPublisher, Published, WheelhouseContents, simple_index};
 use wheelhouse_store::{LinkMode, Store};
@@ -33,6 +35,8 @@ pub(super) struct CollectedSet {
     requirements: Vec<String>,
     /// By file name.
     files: BTreeMap<String, CollectedFile>,
+    /// By path in the directory.
+    crates: BTreeMap<PathBuf, StoredCrate>,
 }
 
 impl CollectedSet {
@@ -49,10 +53,15 @@ impl CollectedSet {
             locked_files: Vec::new(),
             requirements: requirements.map(|line| redacted(&line.text)).collect(),
             files: BTreeMap::new(),
+            crates: BTreeMap::new(),
         };
         for target in collected {
             for file in &target.files {
                 download.add(file)?;
+            }
+            for one in target.crates {
+                let path = wheelhouse_cargo::download_path(&one.locked);
+                download.crates.insert(path, one);
             }
             let mut lock = target.lock;
             complete_lock(&mut lock, &target.files);
@@ -86,6 +95,7 @@ impl CollectedSet {
             built: count(Outcome::Built),
             reused: count(Outcome::Reused),
             sdists: files().filter(|file| !file.is_wheel()).count(),
+            crates: self.crates.len(),
             bytes: files().map(|file| file.stored.size).sum(),
             ..RunReport::default()
         }
@@ -111,6 +121,7 @@ impl CollectedSet {
             wheels: Vec::new(),
             sets: Vec::new(),
             sdists: Vec::new(),
+            crates: self.crate_entries(),
             project_status: self.project_status(),
             files: Vec::new(),
             found: Vec::new(),
@@ -128,6 +139,7 @@ impl CollectedSet {
             let metadata_name = simple_index::metadata_name(&file.filename);
             files.extend(metadata_name.map(|name| (name, metadata.bytes)));
         }
+        files.extend(self.cargo_files(store)?);
         manifest.targets = self.manifest_targets(&files);
         files.extend(provenance);
         let locks = self.lock_files(output);
@@ -135,7 +147,9 @@ impl CollectedSet {
             store.save_lock(text);
         }
         files.extend(locks);
-        let placer = StorePlacer::new(store, mode, self.files.values().map(|file| &file.stored));
+        let stored = self.files.values().map(|file| &file.stored);
+        let stored = stored.chain(self.crates.values().map(|one| &one.stored));
+        let placer = StorePlacer::new(store, mode, stored);
         let publisher = DirectoryPublisher {
             directory: output.to_owned(),
             overwrite: true,
@@ -157,6 +171,27 @@ impl CollectedSet {
                 Some((distribution.name.clone(), status))
             })
             .collect()
+    }
+
+    fn crate_entries(&self) -> Vec<CrateEntry> {
+        let entries = self.crates.iter().map(|(path, one)| CrateEntry {
+            path: path.to_string_lossy().into_owned(),
+            name: one.locked.name.clone(),
+            version: one.locked.version.clone(),
+            source: redacted(&one.locked.source),
+            sha256: one.stored.sha256,
+            size: one.stored.size,
+        });
+        entries.collect()
+    }
+
+    /// Returns the files with which cargo finds the crates.
+    fn cargo_files(&self, store: &Store) -> Result<BTreeMap<String, Vec<u8>>> {
+        let files: Vec<_> = self.crates.values().map(StoredCrate::file).collect();
+        let unpacked = CrateCache::new(store.root()).unpacked(&files)?;
+        let crates = files.into_iter().map(|file| file.locked);
+        let crates: Vec<_> = crates.zip(unpacked.iter().map(PathBuf::as_path)).collect();
+        wheelhouse_cargo::local_registry(&crates)
     }
 
     /// Returns the targets as the manifest records them; `metadata` has that of all wheels.

@@ -5,8 +5,7 @@
 //!    configuration of cargo names. The digest in the lock decides whether it is the right one.
 //! 3. Files are unpacked, each once, and a generated `CARGO_HOME` in the directory of the build refers to them.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,8 +13,8 @@ use futures::future::try_join_all;
 use tracing::{debug, instrument};
 use url::Url;
 use wheelhouse_cargo::{
-    CONFIG_NAME, CONFIG_SIZE, CargoConfig, CargoHome, CrateCache, CrateFile, CrateOrigin,
-    RegistryConfig, RustSource, Token, git_package, lockfile, source_key,
+    CONFIG_NAME, CONFIG_SIZE, CargoConfig, CargoHome, CrateCache, CrateFile, CrateNetwork,
+    CrateOrigin, RegistryConfig, RustSource, Token, git_package, lockfile, source_key,
 };
 use wheelhouse_engine::{BuildResources, BuildSource};
 use wheelhouse_fs::interruption::blocking;
@@ -23,36 +22,19 @@ use wheelhouse_store::{ExpectedFile, Lookup, StoredFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::Build;
 use wheelhouse_types::redact::without_credentials;
+use wheelhouse_types::request::HashPolicy;
 use wheelhouse_types::{
     Artifact, Distribution, Error, Hashes, Kind, Location, LockedCrate, PackageName, Result,
     Source, Version, limits,
 };
 
+use super::crate_provider::StoredCrate;
+use super::declared_compilers;
 use super::local::LocalWorker;
-use super::tasks::{Tasks, identity};
+use super::tasks::identity;
 
 const DOWNLOAD_HINT: &str =
     "Fetch it before with `wheelhouse download`, which brings the crates of source distributions.";
-
-/// What a run knows of crates.
-#[derive(Default)]
-pub(super) struct CrateProvider {
-    config: RefCell<Option<Rc<CargoConfig>>>,
-    /// The configurations of registries, by the URL of the index.
-    registries: Tasks<RegistryConfig>,
-    files: Tasks<CrateFile>,
-    /// The crates that the build of a tree got.
-    by_tree: RefCell<HashMap<PathBuf, Vec<LockedCrate>>>,
-    /// The crates of sources, by identity.
-    by_source: RefCell<HashMap<String, Vec<LockedCrate>>>,
-}
-
-impl CrateProvider {
-    /// Returns the crates that the last build of `tree` got.
-    pub(super) fn of_tree(&self, tree: &Path) -> Vec<LockedCrate> {
-        self.by_tree.borrow().get(tree).cloned().unwrap_or_default()
-    }
-}
 
 impl LocalWorker {
     /// Provides the crates for the build of `source`.
@@ -63,11 +45,18 @@ impl LocalWorker {
         self: &Rc<Self>,
         source: BuildSource<'_>,
     ) -> Result<BuildResources> {
+        let (package, tree) = (source.label.to_owned(), source.tree.to_owned());
+        let environment = self.context.request.building.environment.clone();
+        let check = move || Ok(declared_compilers::check(&package, &tree, &environment).err());
+        let obstacle = blocking(check).await?;
         let found = self
             .find_crates(source.tree, source.name, source.version)
             .await?;
         let Some((rust, locked)) = found else {
-            return Ok(BuildResources::default());
+            return Ok(BuildResources {
+                obstacle,
+                ..BuildResources::default()
+            });
         };
         debug!(
             package = source.label,
@@ -87,6 +76,7 @@ impl LocalWorker {
         let files = self.crate_files(&wanted).await?;
         used.extend(files.iter().map(|file| file.locked.clone()));
         used.sort();
+        let files: Vec<CrateFile> = files.iter().map(StoredCrate::file).collect();
         let by_tree = &self.crates.by_tree;
         by_tree.borrow_mut().insert(source.tree.to_owned(), used);
         let cache = CrateCache::new(self.context.store.root());
@@ -106,6 +96,7 @@ impl LocalWorker {
             Ok(BuildResources {
                 variables: generated.write(&home)?,
                 readable,
+                obstacle,
             })
         })
         .await
@@ -167,7 +158,13 @@ impl LocalWorker {
         let recorded = recorded
             .map(|build| build.crates.clone())
             .unwrap_or_default();
-        let has_network = !request.network.offline && !request.indexes.no_index;
+        let must_be_pinned = request.resolution.hashes == HashPolicy::All;
+        let offline = request.network.offline || request.indexes.no_index;
+        let network = match self.linked_directories().find(|place| has_crates(place)) {
+            Some(place) if offline => CrateNetwork::Download(place.join("crates")),
+            _ if offline => CrateNetwork::Offline,
+            _ => CrateNetwork::Online,
+        };
         let tree = tree.to_owned();
         blocking(move || {
             let mut rust = RustSource::find(&tree)?;
@@ -177,7 +174,10 @@ impl LocalWorker {
             let uses_record = !rust.unlocked.is_empty() && !recorded.is_empty();
             if !uses_record && !rust.unlocked.is_empty() {
                 for manifest in &rust.unlocked {
-                    wheelhouse_cargo::generate_lock(manifest, has_network)?;
+                    if must_be_pinned {
+                        return Err(unpinned(manifest.strip_prefix(&tree).unwrap_or(manifest)));
+                    }
+                    wheelhouse_cargo::generate_lock(manifest, &network)?;
                 }
                 rust = RustSource::find(&tree)?;
             }
@@ -200,7 +200,7 @@ impl LocalWorker {
     pub(in crate::pipeline) async fn crate_files(
         self: &Rc<Self>,
         locked: &[LockedCrate],
-    ) -> Result<Vec<CrateFile>> {
+    ) -> Result<Vec<StoredCrate>> {
         let files = locked.iter().map(|locked| {
             let key = format!("{locked} {} {:?}", locked.source, locked.sha256);
             self.crates.files.run_once(key, || {
@@ -218,7 +218,7 @@ impl LocalWorker {
         files.map_err(Error::from)
     }
 
-    async fn crate_file(self: &Rc<Self>, locked: &LockedCrate) -> Result<CrateFile> {
+    async fn crate_file(self: &Rc<Self>, locked: &LockedCrate) -> Result<StoredCrate> {
         // A lock of a run may have been written by another program.
         lockfile::check(locked)?;
         if locked.sha256.is_none() && !locked.is_git() {
@@ -231,13 +231,12 @@ impl LocalWorker {
             Some(stored) => stored,
             None => self.fetch_crate(locked).await?,
         };
-        Ok(CrateFile {
+        Ok(StoredCrate {
             locked: LockedCrate {
                 sha256: Some(stored.sha256),
                 ..locked.clone()
             },
-            sha256: stored.sha256,
-            path: stored.path,
+            stored,
         })
     }
 
@@ -250,19 +249,23 @@ impl LocalWorker {
                 return Ok(Some(stored));
             }
         }
+        let name = wheelhouse_cargo::download_path(locked);
+        let mut files = self.linked_directories().map(|place| place.join(&name));
+        match files.find(|path| path.is_file()) {
+            Some(path) => self.add_crate(locked, path).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the `--find-links` directories.
+    fn linked_directories(&self) -> impl Iterator<Item = PathBuf> {
         let indexes = &self.context.request.indexes;
         let directories = indexes
             .find_links
             .iter()
             .filter_map(|place| directory(place));
         let images = indexes.images.iter().flat_map(|image| &image.wheelhouses);
-        let images = images.map(|wheelhouse| wheelhouse.directory.clone());
-        let name = wheelhouse_cargo::download_path(locked);
-        let mut files = directories.chain(images).map(|place| place.join(&name));
-        match files.find(|path| path.is_file()) {
-            Some(path) => self.add_crate(locked, path).await.map(Some),
-            None => Ok(None),
-        }
+        directories.chain(images.map(|wheelhouse| wheelhouse.directory.clone()))
     }
 
     async fn add_crate(&self, locked: &LockedCrate, path: PathBuf) -> Result<StoredFile> {
@@ -392,6 +395,19 @@ impl LocalWorker {
         let read = CargoConfig::read(&self.context.request.building.cargo)?;
         Ok(Rc::clone(config.insert(Rc::new(read))))
     }
+}
+
+/// Returns whether the directory `place` is a download with crates.
+fn has_crates(place: &Path) -> bool {
+    place.join("crates/config.toml").is_file()
+}
+
+/// Returns the error of a source without a lock where everything must be pinned.
+fn unpinned(manifest: &Path) -> Error {
+    let manifest = manifest.display();
+    let message = format!("the crates of {manifest} are not pinned: there is no `Cargo.lock`");
+    Error::new(Kind::Resolution, message)
+        .with_hint("Pin them with `wheelhouse lock`, and build with --lock.")
 }
 
 fn without_token(index: &Url, name: &str) -> Error {

@@ -22,7 +22,7 @@ use super::super::context::RunContext;
 use super::artifact::{WheelArtifact, Worker};
 use super::build_dir::BuildDirs;
 use super::cache;
-use super::crates::CrateProvider;
+use super::crate_provider::CrateProvider;
 use super::download::FileDownload;
 use super::local_trees::TreeCopies;
 use super::tasks::{Pending, Tasks, identity};

@@ -10,7 +10,9 @@ mod build_dir;
 pub(super) mod build_key;
 pub(super) mod cache;
 mod compilers;
+mod crate_provider;
 mod crates;
+mod declared_compilers;
 mod download;
 mod examine;
 mod local;
@@ -22,6 +24,7 @@ mod traffic;
 mod wait_graph;
 
 pub use artifact::{WheelArtifact, Worker};
+pub(super) use crate_provider::StoredCrate;
 pub(crate) use examine::examine;
 pub(super) use local::{LocalWorker, Prefetch};
 pub(super) use provider::Prefetcher;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME, Sdist, Wheel};
-use wheelhouse_types::{Manifest, WheelFilename};
+use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME, Wheel};
+use wheelhouse_types::{Manifest, Sha256, WheelFilename};
 
 use super::super::inventory::{DirectoryInventory, is_inside};
 use super::super::report::{Check, CheckBuilder, CheckName, Finding, RERUN_HINT};
@@ -28,6 +28,9 @@ pub(crate) fn check(
     if !manifest.sdists.is_empty() {
         check.count(manifest.sdists.len(), "source distribution");
     }
+    if !manifest.crates.is_empty() {
+        check.count(manifest.crates.len(), "crate");
+    }
     check.count(manifest.files.len(), "other file");
     let mut named = BTreeSet::new();
     for wheel in &manifest.wheels {
@@ -43,7 +46,14 @@ pub(crate) fn check(
             let message = format!("is listed twice in {MANIFEST_NAME}");
             check.fail(Finding::new(&sdist.filename, message));
         } else if is_safe(&sdist.filename, &mut check) {
-            compare_sdist(sdist, inventory, &mut check);
+            let stated = (sdist.sha256, sdist.size);
+            compare_stored(&sdist.filename, stated, inventory, &mut check);
+        }
+    }
+    for entry in &manifest.crates {
+        if is_safe(&entry.path, &mut check) {
+            let stated = (entry.sha256, entry.size);
+            compare_stored(&entry.path, stated, inventory, &mut check);
         }
     }
     for file in &manifest.files {
@@ -132,21 +142,23 @@ fn compare(
     }
 }
 
-/// Compares one source distribution with its entry in the manifest.
-fn compare_sdist(sdist: &Sdist, inventory: &DirectoryInventory, check: &mut CheckBuilder) {
-    let fail = |message: String| Finding::new(&sdist.filename, message).hint(RERUN_HINT);
-    let Ok((sha256, size)) = digest(&inventory.directory.join(&sdist.filename)) else {
+/// Compares the source distribution or crate `name` with the digest and the size that the manifest states.
+fn compare_stored(
+    name: &str,
+    stated: (Sha256, u64),
+    inventory: &DirectoryInventory,
+    check: &mut CheckBuilder,
+) {
+    let fail = |message: String| Finding::new(name, message).hint(RERUN_HINT);
+    let Ok((sha256, size)) = digest(&inventory.directory.join(name)) else {
         check.fail(fail("is missing".to_owned()));
         return;
     };
-    if size != sdist.size {
-        let message = format!(
-            "has {size} bytes instead of {} in {MANIFEST_NAME}",
-            sdist.size
-        );
+    let (expected, expected_size) = stated;
+    if size != expected_size {
+        let message = format!("has {size} bytes instead of {expected_size} in {MANIFEST_NAME}");
         check.fail(fail(message));
-    } else if sha256 != sdist.sha256 {
-        let expected = sdist.sha256;
+    } else if sha256 != expected {
         let message = format!("has the SHA-256 {sha256} instead of {expected} in {MANIFEST_NAME}");
         check.fail(fail(message));
     }
@@ -167,7 +179,7 @@ fn check_additional_files(
     check: &mut CheckBuilder,
 ) {
     let known: BTreeSet<&str> = manifest
-        .distributions()
+        .stored_files()
         .map(|file| file.filename)
         .chain(manifest.files.iter().map(String::as_str))
         .chain([MANIFEST_NAME])
