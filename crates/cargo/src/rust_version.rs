@@ -84,7 +84,7 @@ pub fn installed_rust(path: &OsStr) -> Option<RustVersion> {
         .ok()
 }
 
-/// Returns the manifest that maturin is told to build.
+/// Returns the manifest that the configuration of maturin names.
 fn maturin_manifest(tree: &Path) -> Option<PathBuf> {
     let project = read(&tree.join("pyproject.toml"))?;
     let named = project
