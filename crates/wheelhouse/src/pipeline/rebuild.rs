@@ -120,6 +120,8 @@ pub async fn rebuild(job: RebuildJob) -> Result<Vec<RebuiltWheel>> {
             filename: wheel.filename.clone(),
             outcome,
         };
+        // The rest is removed at the end. All sources of a large set take much space.
+        let _ = blocking(move || Ok(fs_err::remove_dir_all(place))).await?;
         (job.progress)(RebuildProgress::Finished(&rebuilt));
         Ok((number, rebuilt))
     });
