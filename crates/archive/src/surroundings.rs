@@ -36,6 +36,8 @@ pub struct SurroundingsView {
     pub root: PathBuf,
     /// The top directory of the view, and the original that it represents.
     top: (PathBuf, PathBuf),
+    /// The topmost original directory of which entries are shown, or the original tree.
+    pub shown: PathBuf,
     /// The links with their originals.
     links: Vec<(PathBuf, PathBuf)>,
     /// The repository above the tree, and the path of `HEAD` in its copy.
@@ -60,6 +62,7 @@ impl SurroundingsView {
         let root = directory.join("source");
         let mut view = Self {
             top: (root.clone(), original.clone()),
+            shown: original.clone(),
             root,
             links: Vec::new(),
             repository: None,
@@ -72,6 +75,7 @@ impl SurroundingsView {
         let shown_at = |path: &Path| directory.join(path.strip_prefix(above).unwrap_or(path));
         view.root = shown_at(&original);
         view.top = (directory.to_owned(), above.to_owned());
+        view.shown.clone_from(&top.0);
         for (level, entries) in levels.iter().rev() {
             let inside = shown_at(level);
             fs::create_dir_all(&inside).context(Kind::Build, failed)?;

@@ -69,6 +69,9 @@ impl CargoHome {
                 let name = format!("{}-{}", locked.name, locked.version);
                 fs_err::os::unix::fs::symlink(unpacked, directory.join(name))?;
             }
+            // Relative to the parent of `home`, since a sandbox has both elsewhere.
+            let name = Path::new(home.file_name().unwrap_or_default());
+            let directory = name.join("sources").join(number.to_string());
             self.replace(&mut sources, source, number, &directory);
         }
         let numbers = by_source.len()..;
@@ -190,9 +193,9 @@ mod tests {
         let mut directories = Vec::new();
         for name in ["crates-io", "sparse+https://own/", git] {
             let target = sources[name]["replace-with"].as_str().unwrap();
-            let directory = sources[target]["directory"].as_str().unwrap();
-            assert!(Path::new(directory).join("a-1.0.0").is_dir());
-            directories.push(directory);
+            let source = sources[target]["directory"].as_str().unwrap();
+            assert!(directory.path().join(source).join("a-1.0.0").is_dir());
+            directories.push(source);
         }
         directories.dedup();
         assert_eq!(directories.len(), 3);

@@ -5,7 +5,26 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use wheelhouse_types::request::{CargoEnvironment, is_build_variable};
+use wheelhouse_types::request::{CargoEnvironment, SandboxOptions, is_build_variable};
+
+/// The program that starts hooks: this program, even if its file has been replaced.
+const LAUNCHER: &str = "/proc/self/exe";
+
+/// Variables of builds with network access.
+const NETWORK_VARIABLES: [&str; 12] = [
+    "ALL_PROXY",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
 
 /// Environment variables in the order of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +68,30 @@ impl Environment {
             variables: variables
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+        }
+    }
+
+    /// Returns the sandbox of builds, as far as it depends on variables.
+    #[must_use]
+    pub fn sandbox(&self) -> SandboxOptions {
+        let home = self.get_nonempty("HOME").map(PathBuf::from);
+        // The home directory of a build is empty, so the programs of rustup need the path of their toolchains.
+        let toolchains = self.get_nonempty("RUSTUP_HOME").map(PathBuf::from);
+        let toolchains = toolchains.or_else(|| Some(home.as_ref()?.join(".rustup")));
+        let toolchains = toolchains.filter(|path| path.is_dir());
+        let variable = |path: &PathBuf| ("RUSTUP_HOME".to_owned(), path.display().to_string());
+        let of_network =
+            |name: &&str| Some(((*name).to_owned(), self.get_nonempty(name)?.to_owned()));
+        SandboxOptions {
+            launcher: LAUNCHER.into(),
+            environment: toolchains.iter().map(variable).collect(),
+            network_environment: NETWORK_VARIABLES.iter().filter_map(of_network).collect(),
+            readable: toolchains.into_iter().collect(),
+            hidden: home
+                .into_iter()
+                .filter(|home| home.parent().is_some())
+                .collect(),
+            ..SandboxOptions::default()
         }
     }
 

@@ -101,12 +101,28 @@ static KEYS: &[Key] = {
             Texts,
             "Packages of which pre-releases are allowed, or `:all:`.",
         ),
+        key(
+            "allow-network",
+            Texts,
+            "Packages whose builds have network access.",
+        ),
+        key(
+            "allow-read",
+            Locations,
+            "Paths that builds may read, besides those of the system.",
+        ),
+        key(
+            "allow-write",
+            Texts,
+            "Paths that the builds of packages may write, as `PACKAGE:PATH`.",
+        ),
         aliased(
             "build-constraint",
             &["build-constraints"],
             Locations,
             "Files with constraints on the versions of build dependencies.",
         ),
+        key("build-env", Texts, "Variables that builds inherit."),
         key(
             "build-timeout",
             Seconds,
@@ -232,6 +248,11 @@ static KEYS: &[Key] = {
             "retries",
             Number(0),
             "The number of retries of a failed request.",
+        ),
+        key(
+            "sandbox",
+            Choice(&["auto", "require", "off"]),
+            "How much of the sandbox of builds is required.",
         ),
         key(
             "timeout",

@@ -94,6 +94,7 @@ impl<'a> BuildDispatch<'a> {
             path: request.wheel_directory.join(filename),
             worked: session.worked(),
             inputs: session.inputs(),
+            protections: session.protections(),
             requirements: session.into_requirements(),
         })
     }
@@ -246,6 +247,7 @@ impl<'a> BuildDispatch<'a> {
             self.push(dist, &mut stack)?;
         }
         let checkouts = self.state.build().cache().bucket(CacheBucket::Git);
+        let (directory, original) = self.state.resolve().trees().surroundings(source);
         let request = SessionRequest {
             label: self.label(source, version_id, dist),
             checkout: source.starts_with(checkouts).then(|| source.to_owned()),
@@ -255,6 +257,8 @@ impl<'a> BuildDispatch<'a> {
             }),
             tree,
             source_date_epoch: None,
+            directory,
+            readable: original.into_iter().collect(),
         };
         let dispatch = Self {
             stack,

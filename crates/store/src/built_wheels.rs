@@ -10,6 +10,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelhouse_fs::digest::Digester;
 use wheelhouse_types::provenance::{BuildInputs, BuildRun};
+use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Result, Sha256};
 
 use crate::entry::{Lookup, StoredFile};
@@ -76,6 +77,17 @@ pub struct BuildRecord {
     /// The circumstances of the build. Earlier versions did not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<BuildRun>,
+}
+
+impl BuildRecord {
+    /// Returns what the sandbox of the build enforced, sorted.
+    #[must_use]
+    pub fn protections(&self) -> &[Protection] {
+        self.run
+            .as_ref()
+            .map(|run| &run.sandbox[..])
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Serialize, Deserialize)]

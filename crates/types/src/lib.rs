@@ -28,6 +28,7 @@ pub mod redact;
 pub mod request;
 pub mod requirement;
 pub mod retry;
+pub mod sandbox;
 pub mod secrets;
 pub mod target;
 pub mod toml_reader;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uv_normalize::PackageName;
 
 use crate::provenance::BuildInputs;
+use crate::sandbox::Protection;
 use crate::{Hashes, Origin, ProjectStatus, Sha256, Target, upload_time};
 
 /// The name of the manifest in a wheelhouse.
@@ -277,4 +278,7 @@ pub struct Built {
     /// The inputs of the build, so that it can be repeated; `None` if an earlier version built the wheel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Box<BuildInputs>>,
+    /// What the sandbox of the build enforced, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sandbox: Vec<Protection>,
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::sandbox::Protection;
 use crate::{LockedCrate, Sha256, upload_time};
 
 /// The inputs of a build, without credentials.
@@ -76,6 +77,9 @@ pub struct BuildRun {
     pub finished: Option<i64>,
     /// The platform of the interpreter, `manylinux_2_36_x86_64`.
     pub platform: String,
+    /// What the sandbox of the build enforced, sorted. Earlier versions had no sandbox.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sandbox: Vec<Protection>,
     /// The first line that each compiler prints for `--version`, by the name of the command.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub compilers: BTreeMap<String, String>,

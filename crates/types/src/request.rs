@@ -1,6 +1,6 @@
 //! A request: the validated inputs and settings of a run, with absolute paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -295,26 +295,31 @@ pub struct Prereleases {
 }
 
 /// Variables of the user's environment that change what a build gives.
-const BUILD_VARIABLES: [&str; 22] = [
+const BUILD_VARIABLES: [&str; 27] = [
     "AR",
     "ARCHFLAGS",
     "CARGO_BUILD_RUSTFLAGS",
     "CC",
     "CFLAGS",
     "CMAKE_ARGS",
+    "CMAKE_GENERATOR",
+    "CMAKE_PREFIX_PATH",
     "CPATH",
     "CPLUS_INCLUDE_PATH",
     "CPPFLAGS",
     "CXX",
     "CXXFLAGS",
     "C_INCLUDE_PATH",
+    "FC",
     "FFLAGS",
     "LD",
     "LDFLAGS",
+    "LD_LIBRARY_PATH",
     "LD_RUN_PATH",
     "LIBRARY_PATH",
     "PBR_VERSION",
     "PKG_CONFIG_PATH",
+    "RUSTC",
     "RUSTFLAGS",
     "SETUPTOOLS_SCM_PRETEND_VERSION",
     SOURCE_DATE_EPOCH,
@@ -351,10 +356,10 @@ pub struct Building {
     pub config_settings: Vec<(String, String)>,
     /// Settings for the build backend of one package.
     pub package_settings: BTreeMap<PackageName, Vec<(String, String)>>,
-    /// Variables set for hooks: `PATH`, and [those](is_build_variable) that the user has set.
+    /// Variables set for hooks: `PATH`, [those](is_build_variable) that the user has set, and those that the user names.
     pub environment: BTreeMap<String, String>,
-    /// The surroundings that hooks have instead of those of this process.
-    pub confinement: Option<Arc<Confinement>>,
+    /// The sandbox of hooks.
+    pub sandbox: SandboxOptions,
     /// The user's configuration of cargo.
     pub cargo: CargoEnvironment,
     /// True if builds have another locale, umask, number of processors and order of directories than otherwise, to find out
@@ -381,13 +386,37 @@ impl fmt::Debug for CargoEnvironment {
     }
 }
 
-/// Surroundings for hooks that must not reach what this process can.
+/// How much of a sandbox is required.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SandboxMode {
+    /// Everything that the machine permits.
+    Auto,
+    /// Everything; a build fails if the machine does not permit it.
+    Require,
+    /// No sandbox: hooks can do what the user can, and inherit all variables.
+    #[default]
+    Off,
+}
+
+/// The sandbox of hooks, which are code of packages.
 #[derive(Clone, Debug, Default)]
-pub struct Confinement {
-    /// All variables that hooks inherit.
-    pub variables: Vec<(String, String)>,
-    /// A command that runs the command after it with fewer rights; may be empty.
-    pub launcher: Vec<String>,
+pub struct SandboxOptions {
+    /// How much is required.
+    pub mode: SandboxMode,
+    /// The program that starts hooks, which is this program.
+    pub launcher: PathBuf,
+    /// The packages whose builds have network access.
+    pub network: BTreeSet<PackageName>,
+    /// Variables that hooks inherit although they do not change the result.
+    pub environment: BTreeMap<String, String>,
+    /// The variables of builds with network access: proxies and certificates.
+    pub network_environment: BTreeMap<String, String>,
+    /// Paths that the builds of packages may write.
+    pub writable: BTreeMap<PackageName, Vec<PathBuf>>,
+    /// Paths that all builds may read, besides those of the system and of the interpreter.
+    pub readable: Vec<PathBuf>,
+    /// Paths that no build may read unless it is a path below them: the home directory, the cache, the output.
+    pub hidden: Vec<PathBuf>,
 }
 
 impl Default for Building {
@@ -399,7 +428,7 @@ impl Default for Building {
             config_settings: Vec::new(),
             package_settings: BTreeMap::new(),
             environment: BTreeMap::new(),
-            confinement: None,
+            sandbox: SandboxOptions::default(),
             cargo: CargoEnvironment::default(),
             is_varied: false,
         }

@@ -9,5 +9,12 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments
+        .next_if(|first| first == wheelhouse_sandbox::COMMAND)
+        .is_some()
+    {
+        return wheelhouse_sandbox::launch(arguments);
+    }
     ExitCode::from(wheelhouse::cli::main(std::env::args_os()))
 }

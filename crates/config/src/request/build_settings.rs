@@ -2,10 +2,10 @@
 //! files, and the variables that builds depend on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wheelhouse_types::redact::redacted;
-use wheelhouse_types::request::{Building, Requirement};
+use wheelhouse_types::request::{Building, Requirement, SandboxOptions};
 use wheelhouse_types::requirement::{Named, named};
 use wheelhouse_types::{Error, Kind, PackageName, Result, SourceDistExtension};
 
@@ -33,16 +33,70 @@ pub(super) fn building(
         let of_package = package_settings.entry(name).or_default();
         of_package.extend(line.config_settings.iter().cloned());
     }
+    let environment = environment(settings, context);
     Ok(Building {
+        sandbox: sandbox(settings, context)?,
+        environment,
         isolated: settings.isolated,
         jobs: settings.jobs,
         timeout: settings.build_timeout,
         config_settings,
         package_settings,
-        environment: context.environment.of_builds(),
-        confinement: None,
         cargo: context.environment.of_cargo(),
         is_varied: false,
+    })
+}
+
+/// Returns the variables of builds: those that always count, and those of `--build-env`.
+fn environment(settings: &Settings, context: &SettingsContext<'_>) -> BTreeMap<String, String> {
+    let mut variables = context.environment.of_builds();
+    for named in &settings.build_env {
+        let value = match named.split_once('=') {
+            Some((name, value)) => Some((name, value)),
+            None => context
+                .environment
+                .get(named)
+                .map(|value| (named.as_str(), value)),
+        };
+        variables.extend(value.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    variables
+}
+
+/// Returns the sandbox of builds.
+fn sandbox(settings: &Settings, context: &SettingsContext<'_>) -> Result<SandboxOptions> {
+    let absolute = |path: &str| context.working_directory.join(path);
+    let package = |text: &str, option: &str| {
+        text.parse::<PackageName>().map_err(|error| {
+            let message = format!("`{text}`, given with {option}, is not the name of a package");
+            Error::new(Kind::Input, message).caused_by(error)
+        })
+    };
+    let mut writable: BTreeMap<PackageName, Vec<PathBuf>> = BTreeMap::new();
+    for text in &settings.allow_write {
+        let Some((name, path)) = text.split_once(':') else {
+            let message = format!("`{text}`, given with --allow-write, is not `PACKAGE:PATH`");
+            return Err(Error::new(Kind::Input, message));
+        };
+        let paths = writable.entry(package(name, "--allow-write")?).or_default();
+        paths.push(absolute(path));
+    }
+    let mut options = context.environment.sandbox();
+    let network = settings.allow_network.iter();
+    let network = network.map(|name| package(name, "--allow-network"));
+    options
+        .readable
+        .extend(settings.allow_read.iter().map(|path| absolute(path)));
+    options.hidden.extend(
+        [settings.cache.clone(), Some(settings.output.clone())]
+            .into_iter()
+            .flatten(),
+    );
+    Ok(SandboxOptions {
+        mode: settings.sandbox,
+        network: network.collect::<Result<_>>()?,
+        writable,
+        ..options
     })
 }
 

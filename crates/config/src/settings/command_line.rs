@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::request::{IndexStrategy, SandboxMode};
 
 /// The options of a command, as given.
 #[expect(
@@ -75,6 +75,16 @@ pub struct RawOptions {
     pub config_settings: Vec<String>,
     /// The value of `--build-timeout`.
     pub build_timeout: Option<Duration>,
+    /// The value of `--sandbox`.
+    pub sandbox: Option<SandboxMode>,
+    /// The values of `--allow-network`.
+    pub allow_network: Vec<String>,
+    /// The values of `--allow-write`: `PACKAGE:PATH`.
+    pub allow_write: Vec<String>,
+    /// The values of `--allow-read`.
+    pub allow_read: Vec<String>,
+    /// The values of `--build-env`: names of variables.
+    pub build_env: Vec<String>,
     /// The value of `--jobs`.
     pub jobs: Option<usize>,
     /// The value of `--python`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use url::Url;
 use wheelhouse_types::Result;
-use wheelhouse_types::request::{IndexStrategy, Network};
+use wheelhouse_types::request::{IndexStrategy, Network, SandboxMode};
 
 use crate::error::input;
 use crate::requirements_file::FileOptions;
@@ -67,6 +67,16 @@ pub struct Settings {
     pub jobs: usize,
     /// The time limit of one build hook.
     pub build_timeout: Duration,
+    /// How much of the sandbox of builds is required.
+    pub sandbox: SandboxMode,
+    /// The packages whose builds have network access.
+    pub allow_network: Vec<String>,
+    /// What builds may write, as `PACKAGE:PATH`.
+    pub allow_write: Vec<String>,
+    /// The paths that builds may read.
+    pub allow_read: Vec<String>,
+    /// The variables that builds inherit.
+    pub build_env: Vec<String>,
     /// The Python, as a path, a version or a name.
     pub python: Option<String>,
     /// The time that a server may stay silent.
@@ -195,6 +205,31 @@ impl SettingsResolver<'_> {
                 pip.seconds("build-timeout").map_err(input)?,
                 Duration::from_hours(1),
                 seconds,
+            ),
+            sandbox: self.sandbox(raw.sandbox, context)?,
+            allow_network: self.list_or_variable(
+                "allow-network",
+                "WHEELHOUSE_ALLOW_NETWORK",
+                &raw.allow_network,
+                context,
+            ),
+            allow_write: self.list_or_variable(
+                "allow-write",
+                "WHEELHOUSE_ALLOW_WRITE",
+                &raw.allow_write,
+                context,
+            ),
+            allow_read: self.list_or_variable(
+                "allow-read",
+                "WHEELHOUSE_ALLOW_READ",
+                &raw.allow_read,
+                context,
+            ),
+            build_env: self.list_or_variable(
+                "build-env",
+                "WHEELHOUSE_BUILD_ENV",
+                &raw.build_env,
+                context,
             ),
             python: self.text("python", raw.python.as_deref()),
             timeout,

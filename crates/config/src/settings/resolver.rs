@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wheelhouse_types::redact::redacted;
-use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::request::{IndexStrategy, SandboxMode};
 use wheelhouse_types::{Error, Kind, Result};
 
 use super::command_line::{RawOptions, RawTargets};
@@ -202,6 +202,83 @@ impl SettingsResolver<'_> {
         self.resolve_own("index-strategy", given, configured, default, |strategy| {
             name(strategy).to_owned()
         })
+    }
+
+    /// Resolves the mode of the sandbox, which has a variable for S2I builds.
+    pub(super) fn sandbox(
+        &mut self,
+        given: Option<SandboxMode>,
+        context: &SettingsContext<'_>,
+    ) -> Result<SandboxMode> {
+        const VARIABLE: &str = "WHEELHOUSE_SANDBOX";
+        let modes = [
+            ("auto", SandboxMode::Auto),
+            ("require", SandboxMode::Require),
+            ("off", SandboxMode::Off),
+        ];
+        let parse = |text: &str| modes.into_iter().find(|(name, _)| *name == text);
+        let variable = context.environment.get_nonempty(VARIABLE);
+        let (mode, origin) = match (given, variable) {
+            (Some(given), _) => (given, ValueOrigin::CommandLine),
+            (None, Some(text)) => {
+                let (_, mode) = parse(text).ok_or_else(|| {
+                    let message =
+                        format!("`{text}`, the value of {VARIABLE}, is not auto, require or off");
+                    Error::new(Kind::Input, message)
+                })?;
+                (mode, ValueOrigin::Variable(VARIABLE))
+            }
+            (None, None) => {
+                let configured = self.pip.text("sandbox").and_then(parse);
+                let origin = self
+                    .pip
+                    .used("sandbox")
+                    .last()
+                    .map_or(ValueOrigin::Default, configuration);
+                (
+                    configured.map_or(SandboxMode::Auto, |(_, mode)| mode),
+                    origin,
+                )
+            }
+        };
+        let shown = modes.into_iter().find(|(_, other)| *other == mode);
+        self.push(
+            "sandbox",
+            shown.map(|(name, _)| name.to_owned()),
+            vec![origin],
+        );
+        Ok(mode)
+    }
+
+    /// Resolves an option for builds with several values, which has a `variable` for S2I builds, with spaces between the values.
+    pub(super) fn list_or_variable(
+        &mut self,
+        option: &'static str,
+        variable: &'static str,
+        given: &[String],
+        context: &SettingsContext<'_>,
+    ) -> Vec<String> {
+        let in_variable = context
+            .environment
+            .get_nonempty(variable)
+            .unwrap_or_default();
+        let configured = self
+            .pip
+            .list(option)
+            .into_iter()
+            .chain(in_variable.split_whitespace());
+        let values: Vec<_> = configured
+            .map(str::to_owned)
+            .chain(given.iter().cloned())
+            .collect();
+        let mut origins: Vec<_> = self.pip.used(option).map(configuration).collect();
+        origins.extend((!in_variable.is_empty()).then_some(ValueOrigin::Variable(variable)));
+        origins.extend((!given.is_empty()).then_some(ValueOrigin::CommandLine));
+        if origins.is_empty() {
+            origins.push(ValueOrigin::Default);
+        }
+        self.push(option, values.clone(), origins);
+        values
     }
 
     pub(super) fn ignored_error_codes(&mut self, given: &[u16]) -> Vec<u16> {

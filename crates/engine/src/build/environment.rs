@@ -13,14 +13,19 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
 use wheelhouse_types::{Kind, Result};
 
-use super::{BuildState, path_maps};
+use super::sandbox::{Sandbox, SandboxRequest};
+use super::{BuildState, SessionRequest, path_maps};
 use crate::python::install::INSTALLER;
 use crate::python::legacy;
 
 /// An environment, and a directory of its own for the files of the build.
 pub(crate) struct BuildEnvironment {
     python: PythonEnvironment,
-    directory: tempfile::TempDir,
+    /// The directory for the files of the build, and for those of the sandbox.
+    outer: tempfile::TempDir,
+    /// The directory for the files of the build.
+    directory: PathBuf,
+    sandbox: Option<Sandbox>,
     /// The variables of hooks: the scripts of the environment come first on `PATH`.
     variables: Vec<(OsString, OsString)>,
     /// Flags that are added to variables, because they differ between machines.
@@ -30,23 +35,41 @@ pub(crate) struct BuildEnvironment {
 }
 
 impl BuildEnvironment {
-    /// Creates an environment for building `label`, if builds are isolated.
-    pub(crate) fn create(state: &BuildState, label: &str) -> Result<Self> {
+    /// Creates an environment for the build of `request`, if builds are isolated.
+    pub(crate) fn create(state: &BuildState, request: &SessionRequest) -> Result<Self> {
+        let label = &request.label;
         let in_cache = || {
             let cache = state.cache.root().display();
             format!("failed to create an environment for building {label} in {cache}")
         };
-        let directory = state.cache.venv_dir().context(Kind::Build, in_cache)?;
+        let failed = || format!("failed to build {label}");
+        let outer = state.cache.venv_dir().context(Kind::Build, in_cache)?;
+        let directory = outer.path().join("build");
+        fs_err::create_dir(&directory).context(Kind::Build, in_cache)?;
         let python = match &state.shared_environment {
             Some(python) => python.clone(),
-            None => create(state, directory.path()).context(Kind::Build, in_cache)?,
+            None => create(state, &directory).context(Kind::Build, in_cache)?,
         };
-        let variables = variables(state, &python, directory.path());
+        let sandbox = state.sandboxes.prepare(&SandboxRequest {
+            package: request.builder.as_ref().map(|builder| &builder.name),
+            outer: outer.path(),
+            scratch: &directory,
+            source: match request.checkout {
+                // It is copied into the directory.
+                Some(_) => &directory,
+                None => &request.directory,
+            },
+            readable: &request.readable,
+        });
+        let sandbox = sandbox.context(Kind::Build, failed)?;
+        let variables = variables(state, &python, &directory);
         Ok(Self {
-            variables: variables.context(Kind::Build, || format!("failed to build {label}"))?,
+            variables: variables.context(Kind::Build, failed)?,
             python,
+            outer,
             directory,
             path_maps: Vec::new(),
+            sandbox,
             is_filled: false,
         })
     }
@@ -61,7 +84,11 @@ impl BuildEnvironment {
     }
 
     pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.directory
+    }
+
+    pub(crate) fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
     }
 
     /// Returns the variables of hooks that do not depend on paths of the source.
@@ -80,14 +107,34 @@ impl BuildEnvironment {
         self.variables.push((name.into(), value.into()));
     }
 
-    /// Makes compilers replace the paths of the source `tree` and of the environment in what they write.
-    pub(crate) fn map_paths(&mut self, tree: &Path) {
-        self.path_maps = path_maps::flags(tree, self.directory.path());
+    /// Lets hooks read `paths`.
+    pub(crate) fn add_readable(&mut self, paths: Vec<PathBuf>) {
+        if let Some(sandbox) = &mut self.sandbox {
+            sandbox.add_readable(paths);
+        }
     }
 
-    /// Returns the variables with the flags that depend on the paths of this machine.
+    /// Returns where hooks see `path`.
+    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
+        match &self.sandbox {
+            Some(sandbox) => sandbox.inside(path),
+            None => path.to_owned(),
+        }
+    }
+
+    /// Makes compilers replace the paths of the source `tree` and of the environment in what they write.
+    pub(crate) fn map_paths(&mut self, tree: &Path) {
+        self.path_maps = path_maps::flags(&self.inside(tree), &self.inside(&self.directory));
+    }
+
+    /// Returns the variables with the paths that hooks see, and with the flags that depend on these.
     pub(crate) fn hook_variables(&self) -> Vec<(OsString, OsString)> {
         let mut variables = self.variables.clone();
+        if let Some(sandbox) = &self.sandbox {
+            for (_, value) in &mut variables {
+                *value = sandbox.inside_text(value);
+            }
+        }
         for (name, flags) in &self.path_maps {
             let mut known = self.variables.iter().rev();
             let known = known.find(|(known, _)| known == name);
@@ -110,11 +157,15 @@ impl BuildEnvironment {
         let cache = state.cache.root().display();
         let failed = || format!("failed to install the build requirements in {cache}");
         if self.is_filled {
-            self.python = create(state, self.directory.path()).context(Kind::Build, failed)?;
+            self.python = create(state, &self.directory).context(Kind::Build, failed)?;
         }
         self.is_filled = !unpacked.is_empty();
-        let layout = self.python.interpreter().layout();
-        let scratch = self.directory.path().to_owned();
+        let mut layout = self.python.interpreter().layout();
+        if let Some(sandbox) = &self.sandbox {
+            // The first line of scripts names it.
+            layout.sys_executable = sandbox.inside(&layout.sys_executable);
+        }
+        let scratch = self.outer.path().to_owned();
         let installing = tokio::task::spawn_blocking(move || {
             let state = InstallState::new(Preview::default());
             let mut wheels = unpacked.iter();

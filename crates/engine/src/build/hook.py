@@ -38,8 +38,10 @@ def end_with_parent():
     import fcntl
     import select
     import signal
+    import stat
 
-    if hasattr(fcntl, "F_SETSIG"):
+    # In a sandbox, stdin is not a pipe, and the launcher ends this process.
+    if hasattr(fcntl, "F_SETSIG") and stat.S_ISFIFO(os.fstat(0).st_mode):
         lifeline = os.dup(0)
         fcntl.fcntl(lifeline, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, int(signal.SIGKILL))

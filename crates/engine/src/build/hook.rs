@@ -16,10 +16,10 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::request::Confinement;
 use wheelhouse_types::secrets::Masking;
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, limits};
 
+use super::sandbox::Sandbox;
 use crate::process_tree::ProcessTree;
 
 const SCRIPT: &str = include_str!("hook.py");
@@ -50,12 +50,12 @@ pub(crate) struct Call<'a> {
     /// The directory for the files of the call.
     pub(crate) scratch: &'a Path,
     pub(crate) environment: &'a [(OsString, OsString)],
-    /// The files and directories outside of `tree` and `scratch` that the hook reads and must not change.
-    pub(crate) readable: &'a [PathBuf],
-    /// The restrictions of hooks, if any.
-    pub(crate) confinement: Option<&'a Confinement>,
     /// True for one processor and another umask.
     pub(crate) is_varied: bool,
+    /// The sandbox of hooks, if any.
+    pub(crate) sandbox: Option<&'a Sandbox>,
+    /// The directory for the wheel, if the hook builds one.
+    pub(crate) wheels: Option<&'a Path>,
     /// The log, which is appended to.
     pub(crate) log: &'a Path,
     pub(crate) timeout: Duration,
@@ -98,7 +98,6 @@ impl Call<'_> {
             package = self.package,
             backend = self.backend.name,
             hook = self.hook,
-            readable = self.readable.len(),
             "calling a hook"
         );
         self.observer.observe(&Event::BuildHook {
@@ -153,11 +152,11 @@ impl Call<'_> {
         let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
             .context(Kind::Build, || self.failed())?;
         let stderr = writer.try_clone().context(Kind::Build, || self.failed())?;
-        let mut command = self.command();
+        let mut command = self.command().context(Kind::Build, || self.failed())?;
         command
             .arg("-c")
             .arg(SCRIPT)
-            .args([call, result])
+            .args([call, result].map(|path| self.inside(path)))
             .current_dir(self.tree)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("PYTHONHOME")
@@ -170,24 +169,28 @@ impl Call<'_> {
         Ok((receiver, tree, lifeline))
     }
 
-    /// Returns the command that runs Python, with the restrictions of hooks.
-    fn command(&self) -> Command {
-        let Some(confinement) = self.confinement else {
-            return Command::new(self.python);
+    /// Returns the command that runs Python, in the sandbox.
+    fn command(&self) -> std::io::Result<Command> {
+        let Some(sandbox) = self.sandbox else {
+            return Ok(Command::new(self.python));
         };
-        let mut command = match &confinement.launcher[..] {
-            [] => Command::new(self.python),
-            [launcher, arguments @ ..] => {
-                let mut command = Command::new(launcher);
-                command.args(arguments).arg(self.python);
-                command
-            }
-        };
-        let variables = confinement.variables.iter();
+        let (launcher, words) = sandbox.launcher(self.tree, self.wheels)?;
+        let mut command = Command::new(launcher);
+        let variables = sandbox.variables().iter();
         command
+            .args(words)
+            .arg(sandbox.inside(self.python))
             .env_clear()
             .envs(variables.map(|(name, value)| (name, value)));
-        command
+        Ok(command)
+    }
+
+    /// Returns where the hook sees `path`.
+    fn inside(&self, path: &Path) -> PathBuf {
+        match self.sandbox {
+            Some(sandbox) => sandbox.inside(path),
+            None => path.to_owned(),
+        }
     }
 
     fn failed(&self) -> String {
@@ -218,10 +221,33 @@ impl Call<'_> {
         let error = Error::new(Kind::Build, format!("{}: {reason}", self.failed()))
             .with_detail(format!("{tail}\nthe whole log: {}", self.log.display()))
             .with_log(output.tail(LOG_LINES));
+        if let Some(hint) = self.network_hint(&output.text()) {
+            return error.with_hint(hint);
+        }
         match super::diagnosis::hint(&output.text()) {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
+    }
+
+    /// Returns a hint if the hook looked up hosts without network access: the URLs in its output, or else the hosts.
+    fn network_hint(&self, output: &str) -> Option<String> {
+        let hosts = self.sandbox?.network_requests().0;
+        let first = hosts.first()?;
+        let words = output
+            .split(|character: char| character.is_whitespace() || "\"'<>()`,".contains(character));
+        let is_url = |word: &&str| {
+            let host = word
+                .split_once("://")
+                .map(|(_, rest)| rest.split(['/', ':', '?']).next());
+            host.flatten().is_some_and(|host| hosts.contains(host))
+        };
+        let wanted = words.filter(is_url).next_back().unwrap_or(first);
+        let name = self.package.split("==").next().unwrap_or_default();
+        Some(format!(
+            "Its build asked for {wanted}, and builds have no network access. Provide what it needs before, or give it \
+             access with --allow-network {name}."
+        ))
     }
 }
 

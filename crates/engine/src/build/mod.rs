@@ -11,6 +11,7 @@ mod environment;
 mod hook;
 mod path_maps;
 pub(crate) mod requirements;
+pub(crate) mod sandbox;
 mod session;
 
 use std::collections::HashMap;
@@ -25,12 +26,13 @@ use uv_distribution_types::{CachedDist, ConfigSettings, PackageConfigSettings};
 use uv_python::{Interpreter, PythonEnvironment};
 use uv_types::{BuildArena, InFlight};
 use wheelhouse_types::provenance::BuildInputs;
-use wheelhouse_types::request::Confinement;
+use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Distribution, Error, Observer, PackageName, Request, Version};
 
 use crate::index::lenient_pages::SkippedFiles;
 use crate::requirements::{config_settings, package_settings};
 use bytecode::Bytecode;
+use sandbox::Sandboxes;
 pub(crate) use session::{Session, SessionRequest};
 
 /// A source to build.
@@ -45,6 +47,10 @@ pub struct BuildRequest<'a> {
     pub tree: &'a Path,
     /// The value of `SOURCE_DATE_EPOCH`, unless the request sets the variable.
     pub source_date_epoch: Option<i64>,
+    /// The directory at or above it that belongs to the build.
+    pub directory: &'a Path,
+    /// Paths that the build may read, besides those of the system and of the interpreter.
+    pub readable: Vec<PathBuf>,
     /// The directory for the wheel.
     pub wheel_directory: &'a Path,
 }
@@ -60,6 +66,8 @@ pub struct BuiltWheel {
     pub inputs: BuildInputs,
     /// The duration of the build, without waiting for a job or for its requirements.
     pub worked: Duration,
+    /// What the sandbox of the build enforced, sorted.
+    pub protections: Vec<Protection>,
 }
 
 /// The settings and caches of the builds of a run.
@@ -74,8 +82,8 @@ pub(crate) struct BuildState {
     hook_environment: Vec<(OsString, OsString)>,
     /// `PATH`.
     path: OsString,
-    confinement: Option<Arc<Confinement>>,
     is_varied: bool,
+    sandboxes: Sandboxes,
     timeout: Duration,
     jobs: Arc<Semaphore>,
     logs: PathBuf,
@@ -105,7 +113,9 @@ impl BuildState {
         let building = &parts.request.building;
         let shared = (!building.isolated)
             .then(|| PythonEnvironment::from_interpreter(parts.interpreter.clone()));
+        let observer = Arc::clone(&parts.observer);
         Self {
+            sandboxes: Sandboxes::new(building, &parts.interpreter, observer),
             cache: parts.cache,
             interpreter: parts.interpreter,
             shared_environment: shared,
@@ -118,7 +128,6 @@ impl BuildState {
                 .cloned()
                 .unwrap_or_default()
                 .into(),
-            confinement: building.confinement.clone(),
             is_varied: building.is_varied,
             timeout: building.timeout,
             jobs: Arc::new(Semaphore::new(building.jobs)),

@@ -12,7 +12,8 @@ use uv_types::{AnyErrorBuild, SourceBuildTrait};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::{Wait, seconds};
 use wheelhouse_types::provenance::{BuildInputs, InputFile};
-use wheelhouse_types::request::{Confinement, SOURCE_DATE_EPOCH, is_build_variable};
+use wheelhouse_types::request::{SOURCE_DATE_EPOCH, is_build_variable};
+use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Observer, Result, secrets, toml_reader};
 
 use super::build_system::{BuildSystem, build_requirements, project_text};
@@ -36,6 +37,8 @@ impl From<&BuildRequest<'_>> for SessionRequest {
             tree: request.tree.to_owned(),
             checkout: None,
             source_date_epoch: request.source_date_epoch,
+            directory: request.directory.to_owned(),
+            readable: request.readable.clone(),
         }
     }
 }
@@ -51,6 +54,10 @@ pub(crate) struct SessionRequest {
     pub(crate) checkout: Option<PathBuf>,
     /// The value of `SOURCE_DATE_EPOCH`, unless it is the default.
     pub(crate) source_date_epoch: Option<i64>,
+    /// The directory at or above the tree that belongs to the build.
+    pub(crate) directory: PathBuf,
+    /// Paths that the build may read, besides those of the system and of the interpreter.
+    pub(crate) readable: Vec<PathBuf>,
 }
 
 /// The calls of one build backend for one source.
@@ -65,15 +72,12 @@ pub(crate) struct Session {
     /// The distributions in the environment and their wheels, sorted by name.
     requirements: Vec<(Distribution, WheelFile)>,
     metadata_directory: Option<PathBuf>,
-    /// The files and directories outside the build that hooks may read.
-    readable: Vec<PathBuf>,
     /// The reason why the wheel cannot be built on this machine.
     obstacle: Option<Error>,
     jobs: Arc<Semaphore>,
     /// The job for the next hook.
     job: Mutex<Option<OwnedSemaphorePermit>>,
     timeout: Duration,
-    confinement: Option<Arc<Confinement>>,
     is_varied: bool,
     log: PathBuf,
     failures: Failures,
@@ -95,7 +99,7 @@ impl Session {
         let failed = || format!("failed to build {}", request.label);
         let backend = BuildSystem::read(&request.tree).context(Kind::Build, failed)?;
         let begun = Instant::now();
-        let mut environment = BuildEnvironment::create(state, &request.label)?;
+        let mut environment = BuildEnvironment::create(state, &request)?;
         let tree = match &request.checkout {
             Some(checkout) => {
                 let copy = environment.directory().join("source");
@@ -128,12 +132,10 @@ impl Session {
             },
             requirements: Vec::new(),
             metadata_directory: None,
-            readable: Vec::new(),
             obstacle: None,
             jobs: Arc::clone(&state.jobs),
             job: Mutex::default(),
             timeout: state.timeout,
-            confinement: state.confinement.clone(),
             is_varied: state.is_varied,
             failures: Arc::clone(&state.failures),
             skipped: state.skipped.clone(),
@@ -158,7 +160,7 @@ impl Session {
     /// Adds `resources` to what hooks get.
     pub(crate) fn add_resources(&mut self, resources: BuildResources) {
         self.environment.add_variables(resources.variables);
-        self.readable = resources.readable;
+        self.environment.add_readable(resources.readable);
         self.obstacle = resources.obstacle;
     }
 
@@ -187,6 +189,14 @@ impl Session {
             wait: wait(),
         });
         work.await
+    }
+
+    /// Returns what the sandbox enforces, sorted.
+    pub(crate) fn protections(&self) -> Vec<Protection> {
+        let sandbox = self.environment.sandbox();
+        sandbox
+            .map(|sandbox| sandbox.protections().to_vec())
+            .unwrap_or_default()
     }
 
     /// Returns the distributions in the environment, sorted by name.
@@ -297,7 +307,8 @@ impl Session {
     /// Returns the requirements that the backend reports.
     pub(crate) async fn reported_requirements(&self) -> Result<Vec<Requirement>> {
         let arguments = vec![self.settings.clone()];
-        let Some(value) = self.call("get_requires_for_build_wheel", arguments).await? else {
+        let requires = self.call("get_requires_for_build_wheel", arguments, None);
+        let Some(value) = requires.await? else {
             return Ok(Vec::new());
         };
         let texts: Vec<String> = serde_json::from_value(value).context(Kind::Build, || {
@@ -317,13 +328,19 @@ impl Session {
         }
         fs_err::create_dir_all(wheel_directory)
             .context(Kind::Build, || format!("failed to build {}", self.label))?;
-        let arguments = vec![
-            json!(wheel_directory),
-            self.settings.clone(),
-            json!(self.metadata_directory),
-        ];
+        let metadata = self
+            .metadata_directory
+            .as_deref()
+            .map(|path| self.environment.inside(path));
+        let wheels_inside = match self.environment.sandbox() {
+            Some(sandbox) => sandbox.wheels_inside(wheel_directory),
+            None => wheel_directory.to_owned(),
+        };
+        let arguments = vec![json!(wheels_inside), self.settings.clone(), json!(metadata)];
         let _job = self.job().await;
-        let value = self.call("build_wheel", arguments).await?;
+        let value = self
+            .call("build_wheel", arguments, Some(wheel_directory))
+            .await?;
         let filename = value.as_ref().and_then(Value::as_str).unwrap_or_default();
         // A path could lead out of the directory.
         let is_name = Path::new(filename).file_name() == Some(OsStr::new(filename));
@@ -346,10 +363,13 @@ impl Session {
             let parent = self.environment.directory().join("metadata");
             fs_err::create_dir_all(&parent)
                 .context(Kind::Build, || format!("failed to build {}", self.label))?;
-            let arguments = vec![json!(parent), self.settings.clone()];
+            let arguments = vec![
+                json!(self.environment.inside(&parent)),
+                self.settings.clone(),
+            ];
             let _job = self.job().await;
             let value = self
-                .call("prepare_metadata_for_build_wheel", arguments)
+                .call("prepare_metadata_for_build_wheel", arguments, None)
                 .await?;
             self.metadata_directory = value
                 .as_ref()
@@ -386,8 +406,13 @@ impl Session {
                 })
     }
 
-    /// Calls `hook`. The caller holds a job.
-    async fn call(&self, hook: &'static str, arguments: Vec<Value>) -> Result<Option<Value>> {
+    /// Calls `hook`, which may write the directory `wheels`. The caller holds a job.
+    async fn call(
+        &self,
+        hook: &'static str,
+        arguments: Vec<Value>,
+        wheels: Option<&Path>,
+    ) -> Result<Option<Value>> {
         let begun = Instant::now();
         let value = Call {
             package: &self.label,
@@ -398,8 +423,8 @@ impl Session {
             tree: &self.tree,
             scratch: self.environment.directory(),
             environment: &self.environment.hook_variables(),
-            readable: &self.readable,
-            confinement: self.confinement.as_deref(),
+            sandbox: self.environment.sandbox(),
+            wheels,
             is_varied: self.is_varied,
             log: &self.log,
             timeout: self.timeout,

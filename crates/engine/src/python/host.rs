@@ -1,6 +1,6 @@
 //! The Python of a run, which describes itself once per cache.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uv_cache::Cache;
 use uv_python::Interpreter;
@@ -53,6 +53,12 @@ impl Host {
     #[must_use]
     pub fn target(&self) -> Target {
         self.target.clone()
+    }
+
+    /// Returns the paths that programs need to run this Python: its prefixes and the directories of its modules.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        super::interpreter_paths(&self.interpreter)
     }
 
     pub(super) fn cache(&self) -> &Cache {

@@ -115,6 +115,12 @@ impl LocalTrees {
         self.copies().original(path)
     }
 
+    /// Returns the directory of the copy `path` with what is beside it, and the original of that, to which links in the
+    /// copy lead. For another path, returns the path itself.
+    pub(crate) fn surroundings(&self, path: &Path) -> (PathBuf, Option<PathBuf>) {
+        self.copies().surroundings(path)
+    }
+
     /// Replaces the paths and URLs of copies in `error` by those of the originals.
     pub(crate) fn with_original_paths(&self, error: Error) -> Error {
         let copies = self.copies();
@@ -163,6 +169,22 @@ impl Copies {
         self.stand_for.insert(shown.to_owned(), shows.to_owned());
     }
 
+    fn surroundings(&self, path: &Path) -> (PathBuf, Option<PathBuf>) {
+        let mut above = path.ancestors();
+        let Some((shown, original)) =
+            above.find_map(|shown| Some((shown, self.stand_for.get(shown)?)))
+        else {
+            return (path.to_owned(), None);
+        };
+        // Directories above the topmost one with links are not shown.
+        let below = path
+            .strip_prefix(shown)
+            .ok()
+            .and_then(|below| below.components().next());
+        let top = below.map_or_else(|| original.clone(), |name| original.join(name));
+        (shown.to_owned(), Some(top))
+    }
+
     /// Returns the original of `path` if it is in or beside a copy, else `path` itself.
     fn original(&self, path: &Path) -> PathBuf {
         let mut above = path.ancestors();
@@ -199,6 +221,22 @@ mod tests {
             ("/cache/trees/89ab/source", "/cache/trees/89ab/source"),
         ] {
             assert_eq!(copies.original(Path::new(path)), Path::new(original));
+        }
+        for (path, directory, original) in [
+            (
+                "/cache/trees/0123/repo/tree",
+                "/cache/trees/0123",
+                Some("/home/a/repo"),
+            ),
+            (
+                "/cache/trees/4567/source",
+                "/cache/trees/4567/source",
+                Some("/opt/alone"),
+            ),
+            ("/cache/sdists/1", "/cache/sdists/1", None),
+        ] {
+            let expected = (PathBuf::from(directory), original.map(PathBuf::from));
+            assert_eq!(copies.surroundings(Path::new(path)), expected);
         }
     }
 }

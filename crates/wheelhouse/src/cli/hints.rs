@@ -35,12 +35,13 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 43] = {
+const OPTIONS: [(&str, Equivalent); 45] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
         ("--all-releases", Variable("PIP_ALL_RELEASES")),
         ("--allow", Nothing),
+        ("--allow-network", Variable("WHEELHOUSE_ALLOW_NETWORK")),
         ("--arch", Nothing),
         ("--authfile", Variable("REGISTRY_AUTH_FILE")),
         ("--build-constraint", Variable("PIP_BUILD_CONSTRAINT")),
@@ -76,6 +77,7 @@ const OPTIONS: [(&str, Equivalent); 43] = {
         ("--python-version", Nothing),
         ("--requirement", Variable("REQUIREMENTS_FILE")),
         ("--same-versions", Nothing),
+        ("--sandbox", Variable("WHEELHOUSE_SANDBOX")),
         ("--separate", Variable("WHEELHOUSE_SEPARATE=1")),
         ("--source", Nothing),
         ("--timeout", Variable("PIP_TIMEOUT")),

@@ -51,6 +51,7 @@ pub(super) fn manifest_build(built: &BuildRecord, sdist: Option<Sha256>) -> mani
         python: built.python.clone(),
         requirements: built.requirements.clone(),
         inputs: built.inputs.clone().map(Box::new),
+        sandbox: built.protections().to_vec(),
     }
 }
 

@@ -18,8 +18,6 @@ pub struct VerifyJob {
     pub python: Option<String>,
     /// The environment in which interpreters are discovered.
     pub discovery: DiscoveryEnvironment,
-    /// The environment variables of the process, for the programs that are run.
-    pub environment: Vec<(String, String)>,
     /// The settings for building source distributions.
     pub building: Building,
     /// Allows to build and install files of the directory.

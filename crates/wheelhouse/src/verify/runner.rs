@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use tracing::debug;
 use wheelhouse_engine::Host;
+use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Building;
-use wheelhouse_types::{Lock, Manifest, Result, Source, Target};
+use wheelhouse_types::{Kind, Lock, Manifest, Result, Source, Target};
 
 use super::checks::external_lock::ExternalLock;
 use super::checks::lock::DirectoryLocks;
@@ -17,7 +17,7 @@ use super::inventory::DirectoryInventory;
 use super::job::{CheckProgress, VerifyJob, VerifyRequirements};
 use super::report::{Check, CheckBuilder, CheckName, CheckOutcome};
 use super::requirements::RequiredPackages;
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, SandboxRequest};
 use super::wheel_contents::WheelContents;
 use wheelhouse_publish::simple_index;
 
@@ -51,7 +51,6 @@ impl Runner<'_> {
     /// # Errors
     /// When an input cannot be read, an interpreter cannot be used, or the run is interrupted.
     pub(super) async fn run(mut self) -> Result<Vec<Check>> {
-        self.confine_builds().await?;
         let hosts = self.target_hosts().await?;
         let locks = self.check_integrity(&hosts);
         self.check_sdists(&hosts, &locks).await?;
@@ -59,16 +58,6 @@ impl Runner<'_> {
             Box::pin(self.check_target(host, &locks)).await?;
         }
         Ok(self.checks)
-    }
-
-    /// Runs build hooks in a sandbox as pip is run.
-    async fn confine_builds(&mut self) -> Result<()> {
-        if self.job.install && !self.inventory.sdists.is_empty() {
-            let home = self.scratch.join("home");
-            let sandbox = Sandbox::new(&self.job.environment, &home).await?;
-            self.building.confinement = Some(Arc::new(sandbox.confinement()));
-        }
-        Ok(())
     }
 
     /// Returns the targets of the manifest, or that of the default interpreter.
@@ -289,7 +278,7 @@ impl Runner<'_> {
         let reason = match (self.job.install, self.has_failed()) {
             (false, _) => NOT_REQUESTED,
             (true, true) => EARLIER_FAILURE,
-            (true, false) => return self.install(required, target).await,
+            (true, false) => return self.install(required, host).await,
         };
         let check = CheckBuilder::new(CheckName::Installation).target(&label);
         self.finish(check.skipped(reason));
@@ -300,11 +289,26 @@ impl Runner<'_> {
         Ok(())
     }
 
-    async fn install(&mut self, required: &RequiredPackages, target: &Target) -> Result<()> {
+    async fn install(&mut self, required: &RequiredPackages, host: &TargetHost) -> Result<()> {
+        let target = &host.target;
         // Each installation has its own environment.
         let name = format!("installation-{}", self.checks.len());
-        let scratch = self.scratch.join(name);
-        let sandbox = Sandbox::new(&self.job.environment, &scratch.join("home")).await?;
+        let (scratch, outer) = (
+            self.scratch.join(&name),
+            self.scratch.join(name + "-sandbox"),
+        );
+        for directory in [&scratch, &outer] {
+            fs_err::create_dir_all(directory).context(Kind::Publish, || {
+                "failed to create a temporary directory".to_owned()
+            })?;
+        }
+        let sandbox = Sandbox::new(&SandboxRequest {
+            building: &self.building,
+            interpreter: host.host.paths(),
+            directory: &self.inventory.directory,
+            scratch: &scratch,
+            outer: &outer,
+        })?;
         let has_page = self.inventory.others.contains(simple_index::LEGACY_PAGE);
         let sdists = self.inventory.sdists.iter().map(String::as_str);
         let ignored = sdists.filter(|name| !has_page && simple_index::is_legacy(name));

@@ -1,10 +1,9 @@
-//! Runs programs without variables that would configure pip or Python, without credentials, and without network access
-//! where namespaces are permitted. Programs never outlive the verification.
+//! Runs programs in a sandbox, without variables that would configure pip or Python. Programs never outlive the verification.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,31 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tracing::debug;
 use wheelhouse_engine::process_tree::ProcessTree;
+use wheelhouse_sandbox::{Access, Mount, Profile, Support, system_paths};
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::request::Confinement;
-use wheelhouse_types::secrets;
+use wheelhouse_types::request::{Building, SandboxMode};
+use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Error, Kind, Result};
-
-/// Prefixes of variables that are removed, because they configure pip or Python.
-const REMOVED_PREFIXES: [&str; 7] = [
-    "PIP_",
-    "PYTHON",
-    "VIRTUAL_ENV",
-    "CONDA_",
-    "XDG_",
-    "UV_",
-    "__PYVENV_",
-];
-
-/// Variables that are removed, because they lead to credentials.
-const CREDENTIAL_VARIABLES: [&str; 6] = [
-    "SSH_AUTH_SOCK",
-    "SSH_AGENT_PID",
-    "GPG_AGENT_INFO",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "NETRC",
-    "DOCKER_CONFIG",
-];
 
 /// The number of bytes that are kept from the end of an output.
 const KEPT_BYTES: usize = 256 << 10;
@@ -49,14 +28,26 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The number of lines that are shown from the end of an output.
 const SHOWN_LINES: usize = 20;
 
-/// The arguments of `unshare` that start a program in an empty network namespace.
-const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
-
-/// The environment variables and the network namespace of programs.
+/// The rights and the environment variables of programs.
 pub(super) struct Sandbox {
     variables: Vec<(String, String)>,
-    /// The arguments of `unshare`, if namespaces are permitted.
-    namespace: Option<&'static [&'static str]>,
+    /// The launcher and its arguments; empty without a sandbox.
+    launcher: Vec<OsString>,
+    protections: Vec<Protection>,
+}
+
+/// What the programs of a verification need.
+pub(super) struct SandboxRequest<'a> {
+    /// The options and variables of build hooks.
+    pub(super) building: &'a Building,
+    /// The paths of the interpreter.
+    pub(super) interpreter: Vec<PathBuf>,
+    /// The directory that is verified.
+    pub(super) directory: &'a Path,
+    /// An existing directory that programs may write.
+    pub(super) scratch: &'a Path,
+    /// An existing directory that programs do not see.
+    pub(super) outer: &'a Path,
 }
 
 /// The exit status of a program and the end of its output.
@@ -66,70 +57,77 @@ pub(super) struct ProgramOutput {
 }
 
 impl Sandbox {
-    /// Creates a sandbox with the safe variables of `environment`, and `home` as the home directory.
+    /// Creates a sandbox, with the home directory `scratch/home`.
     ///
     /// # Errors
-    /// When `home` cannot be created.
-    pub(super) async fn new(environment: &[(String, String)], home: &Path) -> Result<Self> {
-        let created = fs_err::create_dir_all(home);
-        created.context(Kind::Publish, || {
-            "failed to create a temporary directory".to_owned()
-        })?;
-        let is_removed = |name: &str| {
-            REMOVED_PREFIXES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-        };
-        let kept = environment.iter().filter(|(name, value)| {
-            !is_removed(name)
-                && !CREDENTIAL_VARIABLES.contains(&name.as_str())
-                && !secrets::is_secret(name, value)
-        });
-        let home = home.display().to_string();
+    /// When a directory cannot be created.
+    pub(super) fn new(request: &SandboxRequest<'_>) -> Result<Self> {
+        let (options, outer) = (&request.building.sandbox, request.outer);
+        let failed = || "failed to create a temporary directory".to_owned();
+        let (home, staging) = (request.scratch.join("home"), outer.join("root"));
+        for directory in [&home, &staging] {
+            fs_err::create_dir_all(directory).context(Kind::Publish, failed)?;
+        }
+        let values = request.building.environment.values();
+        let readable = values
+            .flat_map(|value| system_paths::paths_in(value))
+            .chain(system_paths::readable())
+            .chain(request.interpreter.iter().cloned())
+            .chain([request.directory.to_owned()]);
+        let mut mounts: Vec<Mount> = readable
+            .map(|path| Mount::same(path, Access::Read))
+            .collect();
+        mounts.push(Mount::same(request.scratch, Access::Write));
+        for temporary in ["/tmp", "/var/tmp"] {
+            mounts.push(Mount {
+                inside: temporary.into(),
+                outside: home.clone(),
+                access: Access::Write,
+            });
+        }
+        let shown_home = home.display().to_string();
         let own = [
-            ("HOME", home.as_str()),
-            ("TMPDIR", &home),
+            ("HOME", shown_home.as_str()),
+            ("TMPDIR", &shown_home),
+            ("LC_ALL", "C.UTF-8"),
             ("PIP_CONFIG_FILE", "/dev/null"),
             ("PIP_NO_INPUT", "1"),
             ("PYTHONNOUSERSITE", "1"),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut sandbox = Self {
-            variables: kept.cloned().chain(own).collect(),
-            namespace: None,
+        let environment = request.building.environment.clone().into_iter();
+        let variables = environment.chain(own).collect();
+        if options.mode == SandboxMode::Off {
+            return Ok(Self {
+                variables,
+                launcher: Vec::new(),
+                protections: Vec::new(),
+            });
+        }
+        let support = Support::probe(&options.launcher, outer);
+        let hidden = options.hidden.iter().cloned();
+        let profile = Profile {
+            mounts,
+            hidden: hidden.chain(system_paths::secret()).collect(),
+            directory: "/".into(),
+            home,
+            staging,
+            mechanism: support.mechanism,
+            ..Profile::default()
         };
-        sandbox.find_namespace().await;
-        Ok(sandbox)
+        let words = profile.launcher_words(&outer.join("profile.json"));
+        let words = words.context(Kind::Publish, failed)?;
+        let launcher = options.launcher.clone().into_os_string();
+        Ok(Self {
+            variables,
+            launcher: std::iter::once(launcher).chain(words).collect(),
+            protections: support.protections,
+        })
     }
 
     /// Returns whether programs have no network access.
     pub(super) fn is_offline(&self) -> bool {
-        self.namespace.is_some()
-    }
-
-    /// Returns the same confinement for build hooks.
-    pub(super) fn confinement(&self) -> Confinement {
-        let namespace = self.namespace.map(|arguments| {
-            let words = ["unshare"].into_iter().chain(arguments.iter().copied());
-            words.chain(["--"]).map(str::to_owned).collect()
-        });
-        Confinement {
-            variables: self.variables.clone(),
-            launcher: namespace.unwrap_or_default(),
-        }
-    }
-
-    /// Finds the arguments of `unshare` that are permitted on this machine.
-    async fn find_namespace(&mut self) {
-        for arguments in NAMESPACES {
-            self.namespace = Some(arguments);
-            let probe = self.run(&["true".into()], Duration::from_secs(10)).await;
-            if probe.is_ok_and(|output| output.status.success()) {
-                return;
-            }
-        }
-        debug!("network namespaces are not permitted");
-        self.namespace = None;
+        self.protections.contains(&Protection::Network)
     }
 
     /// Runs `command` until it exits, for at most `limit`.
@@ -157,12 +155,10 @@ impl Sandbox {
     }
 
     fn command(&self, command: &[OsString]) -> Command {
-        let launcher = self.confinement().launcher.into_iter();
-        let mut words: Vec<OsString> = launcher.map(OsString::from).collect();
-        words.extend_from_slice(command);
-        let mut process = Command::new(&words[0]);
+        let mut words = self.launcher.iter().chain(command);
+        let mut process = Command::new(words.next().map_or(OsStr::new(""), OsString::as_os_str));
         process
-            .args(&words[1..])
+            .args(words)
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir("/")

@@ -16,7 +16,7 @@ const MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// The crates that touch files and processes, besides the program.
-const LIBRARIES: [&str; 10] = [
+const LIBRARIES: [&str; 11] = [
     "archive",
     "cargo",
     "config",
@@ -24,6 +24,7 @@ const LIBRARIES: [&str; 10] = [
     "fs",
     "oci",
     "publish",
+    "sandbox",
     "sbom",
     "store",
     "transport",

@@ -15,7 +15,7 @@ fn notes(sandbox: &Sandbox) -> Vec<String> {
 
 #[test]
 fn builds_shared_build_requirement_once() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let tool = Sdist::new("tool", "1.0").script(&script_noting(&sandbox, "tool"));
     index.add_sdist(&tool);
     for name in ["alpha", "beta", "gamma"] {
@@ -33,7 +33,7 @@ fn builds_shared_build_requirement_once() {
 
 #[test]
 fn installs_reported_build_requirements() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     index.add(&Wheel::new("tool", "1.0"));
     index.add_sdist(&Sdist::new("plugin", "1.0").requires("tool"));
     let script = "import tool, plugin";
@@ -53,7 +53,7 @@ fn installs_reported_build_requirements() {
 
 #[test]
 fn build_cycle_is_an_error() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     index.add_sdist(&Sdist::new("alpha", "1.0").requires("beta"));
     index.add_sdist(&Sdist::new("beta", "1.0").requires("gamma"));
     index.add_sdist(&Sdist::new("gamma", "1.0").reports("alpha"));
@@ -77,7 +77,7 @@ fn add_cycle_through_wheel(index: &Index) -> Sdist {
 
 #[test]
 fn build_cycle_through_lock_is_an_error() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let alpha = add_cycle_through_wheel(&index);
     let bytes = alpha.bytes();
     let sha256 = crate::support::sha256(&bytes);
@@ -108,7 +108,7 @@ fn build_cycle_through_lock_is_an_error() {
 
 #[test]
 fn build_cycle_through_direct_reference_is_an_error() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     add_cycle_through_wheel(&index);
     let reference = format!("alpha @ {}", index.file_url("alpha-1.0.tar.gz"));
     sandbox
@@ -119,7 +119,7 @@ fn build_cycle_through_direct_reference_is_an_error() {
 
 #[test]
 fn missing_build_requirement_is_an_error_with_its_package() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     index.add_sdist(&Sdist::new("alpha", "1.0").requires("nowhere>=2"));
     sandbox
         .build(&index, &["alpha"])
@@ -129,7 +129,7 @@ fn missing_build_requirement_is_an_error_with_its_package() {
 
 #[test]
 fn build_may_require_url() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let tool = Sdist::new("tool", "1.0");
     index.add(&Wheel::new("tool", "1.0"));
     index.add_sdist(&tool);

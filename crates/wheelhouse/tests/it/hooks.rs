@@ -68,7 +68,7 @@ fn error_is_the_same_without_static_metadata() {
 
 #[test]
 fn does_not_repeat_failed_build_in_same_run() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let ran = sandbox.path("ran");
     let script = format!(
         "with open({}, 'a') as file: file.write('x')\nsys.exit(1)",
@@ -133,7 +133,7 @@ fn script_starting_children(file: &Path) -> String {
 
 #[test]
 fn build_timeout_terminates_hook_and_its_children() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::unconfined();
     let ids = sandbox.path("ids");
     let index = index_with_script(
         &(script_starting_children(&ids)
@@ -150,7 +150,7 @@ fn build_timeout_terminates_hook_and_its_children() {
 
 #[test]
 fn daemon_does_not_delay_build_and_is_terminated() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::unconfined();
     let ids = sandbox.path("ids");
     // The child inherits the output and keeps it open.
     let script = format!(
@@ -188,7 +188,7 @@ fn terminates_daemons_when_hook_ends() {
         ("os.close(1); os.close(2); time.sleep(0.2)", &[], 0),
         ("time.sleep(600)", &["--build-timeout", "3"], 5),
     ] {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::unconfined();
         let ids = sandbox.path("ids");
         let index = index_with_script(&(script_starting_daemons(&ids) + end));
         let run = sandbox.build(&index, &[&["gamma"], options].concat());
@@ -202,7 +202,7 @@ fn terminates_daemons_when_hook_ends() {
 
 #[test]
 fn terminates_daemons_on_interruption() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::unconfined();
     let ids = sandbox.path("ids");
     let index = index_with_script(&(script_starting_daemons(&ids) + "time.sleep(600)"));
     let run = sandbox.start(&index, &["gamma"]);
@@ -214,7 +214,7 @@ fn terminates_daemons_on_interruption() {
 
 #[test]
 fn end_of_hook_does_not_affect_concurrent_hook() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let (ready, over) = (sandbox.path("ready"), sandbox.path("over"));
     // The build of `gamma` needs its daemon until that of `delta` has ended.
     let script = format!(
@@ -250,7 +250,7 @@ fn changes_to_build_environment_do_not_affect_other_builds() {
                   scripts = os.path.dirname(sys.executable)\n\
                   open(os.path.join(scripts, 'toolscript'), 'r+').write('EVIL')";
     for attack in [edit, forge, metadata, script] {
-        let (index, sandbox) = (Index::start(), Sandbox::new());
+        let (index, sandbox) = (Index::start(), Sandbox::unconfined());
         let told = sandbox.path("told");
         let tool = Wheel::new("tool", "1.0")
             .file("tool/__init__.py", "")
@@ -284,7 +284,7 @@ fn changes_to_build_environment_do_not_affect_other_builds() {
 
 #[test]
 fn compiles_build_requirements_before_first_hook() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let told = sandbox.path("told");
     let tool = Wheel::new("tool", "1.0")
         .file(

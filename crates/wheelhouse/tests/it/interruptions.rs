@@ -42,7 +42,7 @@ struct Scenario {
 const NEW: [&str; 4] = ["alpha==2.0", "beta", "gamma==2.0", "epsilon"];
 
 fn scenario() -> Scenario {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let ids = sandbox.path("ids");
     let quoted = python_literal(&ids);
     let script = format!(
@@ -277,7 +277,7 @@ fn interrupts_run_that_waits_for_network() {
 #[test]
 fn killed_run_leaves_no_build_backend() {
     let index = Index::start();
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::unconfined();
     let ids = sandbox.path("ids");
     let quoted = python_literal(&ids);
     let script = format!(
@@ -325,7 +325,7 @@ fn reports_and_interrupts_wait_for_another_run() {
 
 #[test]
 fn next_run_removes_files_of_killed_builds() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     index.add(&Wheel::new("alpha", "1.0"));
     let builds = sandbox.cache().join("builds");
     let begun = sandbox.path("begun");

@@ -5,6 +5,7 @@
 mod air_gapped;
 mod architecture;
 mod build_requirements;
+mod build_sandbox;
 mod builder;
 mod builder_install;
 mod builder_pythons;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, ValueEnum};
-use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::request::{IndexStrategy, SandboxMode};
 
 use super::GlobalOptions;
 use super::parsers::{jobs, seconds};
@@ -184,6 +184,48 @@ struct BuildingOptions {
     /// Limit the time of each call of a build backend [default: 3600]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     build_timeout: Option<Duration>,
+
+    /// Select the sandbox of builds [default: auto]
+    #[arg(long, value_name = "MODE", value_enum)]
+    sandbox: Option<SandboxArg>,
+
+    /// Give the builds of these packages network access: names separated by commas
+    #[arg(long, value_name = "PACKAGES", value_delimiter = ',')]
+    allow_network: Vec<String>,
+
+    /// Let the builds of a package write this path
+    #[arg(long, value_name = "PACKAGE:PATH")]
+    allow_write: Vec<String>,
+
+    /// Let builds read this path, besides the system, the Python and what build variables name
+    #[arg(long, value_name = "PATH")]
+    allow_read: Vec<String>,
+
+    /// Let builds inherit this environment variable: a name, or a value for it
+    ///
+    /// Builds inherit PATH and the variables of compilers, such as CC and CFLAGS.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_env: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SandboxArg {
+    /// Everything that this machine permits; what it does not is warned of
+    Auto,
+    /// Everything, or the build fails
+    Require,
+    /// None: builds can do what the user can, and inherit all variables
+    Off,
+}
+
+impl From<SandboxArg> for SandboxMode {
+    fn from(mode: SandboxArg) -> Self {
+        match mode {
+            SandboxArg::Auto => Self::Auto,
+            SandboxArg::Require => Self::Require,
+            SandboxArg::Off => Self::Off,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -241,6 +283,11 @@ impl Options {
             no_build_isolation: building.no_build_isolation,
             config_settings: building.config_settings.clone(),
             build_timeout: building.build_timeout,
+            sandbox: building.sandbox.map(SandboxMode::from),
+            allow_network: building.allow_network.clone(),
+            allow_write: building.allow_write.clone(),
+            allow_read: building.allow_read.clone(),
+            build_env: building.build_env.clone(),
             jobs: building.jobs,
             ..self.network.raw(globals.raw())
         }

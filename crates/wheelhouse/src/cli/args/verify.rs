@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wheelhouse_types::request::SandboxMode;
 
 use super::ImageReadArgs;
+use super::shared::SandboxArg;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -58,11 +60,26 @@ pub(crate) struct VerifyArgs {
     #[arg(long, conflicts_with = "no_install", help_heading = "Install options")]
     pub(crate) import: bool,
 
+    /// Select the sandbox of build backends, pip and imports [default: auto]
+    #[arg(
+        long,
+        env = "WHEELHOUSE_SANDBOX",
+        value_name = "MODE",
+        value_enum,
+        help_heading = "Install options"
+    )]
+    sandbox: Option<SandboxArg>,
+
     #[command(flatten)]
     pub(crate) read_args: ImageReadArgs,
 }
 
 impl VerifyArgs {
+    /// Returns how much of a sandbox is required.
+    pub(crate) fn sandbox(&self) -> SandboxMode {
+        self.sandbox.map_or(SandboxMode::Auto, SandboxMode::from)
+    }
+
     /// Returns the directory or image.
     pub(crate) fn place(&self) -> &str {
         let named = self.place.as_deref().or(self.links.as_deref());

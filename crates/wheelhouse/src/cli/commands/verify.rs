@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use wheelhouse_serve::{Verification, Verifier};
-use wheelhouse_types::request::Building;
+use wheelhouse_types::request::{Building, SandboxMode, SandboxOptions};
 use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 
@@ -48,6 +48,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
             &process,
             &process.directory.join(verify.place()),
             verify.python.clone(),
+            verify.sandbox(),
         )
     };
     let report = if names_image(verify.place()) {
@@ -111,7 +112,12 @@ pub(crate) async fn after_build(
     };
     let job = VerifyJob {
         progress: watch(&activity, on_check),
-        ..job(process, &settings.output, settings.python.clone())
+        ..job(
+            process,
+            &settings.output,
+            settings.python.clone(),
+            settings.sandbox,
+        )
     };
     let report = verify::verify(job).await;
     activity.close();
@@ -127,7 +133,7 @@ pub(super) fn verifier(process: ProcessEnv) -> Verifier {
     Arc::new(move |directory| {
         let job = VerifyJob {
             install: false,
-            ..job(&process, directory, None)
+            ..job(&process, directory, None, SandboxMode::Off)
         };
         let report = Handle::current().block_on(verify::verify(job));
         let report = report.inspect_err(|error| {
@@ -153,20 +159,25 @@ fn watch(
     })
 }
 
-fn job(process: &ProcessEnv, directory: &Path, python: Option<String>) -> VerifyJob {
-    let environment = process.environment.iter();
+fn job(
+    process: &ProcessEnv,
+    directory: &Path,
+    python: Option<String>,
+    sandbox: SandboxMode,
+) -> VerifyJob {
     VerifyJob {
         // Components normalize the path, which is shown to the user.
         directory: directory.components().collect(),
         requirements: VerifyRequirements::Own,
         python,
         discovery: process.surroundings(),
-        environment: environment
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
         building: Building {
             jobs: process.processors,
             environment: process.environment.of_builds(),
+            sandbox: SandboxOptions {
+                mode: sandbox,
+                ..process.environment.sandbox()
+            },
             ..Building::default()
         },
         install: true,

@@ -162,6 +162,8 @@ impl LocalWorker {
             version: distribution.version.clone(),
             tree: &build_dir.root,
             source_date_epoch: epoch.for_hooks(),
+            directory: &build_dir.directory,
+            readable: build_dir.readable(),
             wheel_directory: &build_dir.root,
         };
         let prefetcher = Prefetcher::for_build(self, distribution);
@@ -241,6 +243,8 @@ impl LocalWorker {
             version: distribution.version.clone(),
             tree: &build_dir.root,
             source_date_epoch: epoch.for_hooks(),
+            directory: &build_dir.directory,
+            readable: build_dir.readable(),
             wheel_directory: wheels.path(),
         };
         let prefetcher = Prefetcher::for_build(self, distribution);
@@ -286,6 +290,7 @@ impl LocalWorker {
                 started,
                 finished: now(),
                 platform: target.platform.clone(),
+                sandbox: wheel.protections,
                 compilers,
             }),
         };

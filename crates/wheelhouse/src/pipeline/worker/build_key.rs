@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wheelhouse_types::lock::Build;
-use wheelhouse_types::request::{HashPolicy, Requirement, is_build_variable};
+use wheelhouse_types::request::{HashPolicy, Requirement};
 use wheelhouse_types::{Distribution, Request, Sha256, Source, Target};
 
 use wheelhouse_store::BuildKey;
@@ -71,7 +71,7 @@ pub(in crate::pipeline) fn build_key(
     let variables = building.environment.iter();
     fields.extend(
         variables
-            .filter(|(name, _)| is_build_variable(name))
+            .filter(|(name, _)| *name != "PATH")
             .map(|(name, value)| ("variable", format!("{name}={value}"))),
     );
     BuildKey::new(fields)

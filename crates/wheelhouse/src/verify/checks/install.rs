@@ -96,7 +96,7 @@ impl PipInstallation<'_> {
         };
         if !self.sandbox.is_offline() {
             let message =
-                "used no index, but had network access: network namespaces are not permitted here";
+                "used no index, but had network access: it ran without a sandbox that prevents it";
             check.warn(Finding::new("pip", message));
         }
         let before = distributions(&fresh.root);

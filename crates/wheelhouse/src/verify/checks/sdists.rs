@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tracing::debug;
 use url::Url;
-use wheelhouse_types::request::{Building, Requirement};
+use wheelhouse_sandbox::Support;
+use wheelhouse_types::request::{Building, Requirement, SandboxMode};
+use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Error, Kind, Request, Result, Target};
 
 use super::super::inventory::DirectoryInventory;
@@ -32,9 +34,13 @@ impl SdistCheck<'_> {
     pub(crate) async fn run(&self, sdists: &[&String]) -> Result<Check> {
         let mut check = CheckBuilder::new(CheckName::Sources).target(&self.target.label());
         check.count(sdists.len(), "source distribution");
-        let confinement = self.building.confinement.as_ref();
-        if confinement.is_none_or(|confinement| confinement.launcher.is_empty()) {
-            let message = "had network access: network namespaces are not permitted here";
+        let options = &self.building.sandbox;
+        let is_offline = || {
+            let support = Support::probe(&options.launcher, self.scratch);
+            support.protections.contains(&Protection::Network)
+        };
+        if options.mode == SandboxMode::Off || !is_offline() {
+            let message = "had network access: they ran without a sandbox that prevents it";
             check.warn(Finding::new("build hooks", message));
         }
         for (position, sdist) in sdists.iter().enumerate() {

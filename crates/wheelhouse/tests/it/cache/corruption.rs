@@ -122,7 +122,7 @@ fn change_with_restored_time_does_not_reach_wheelhouse() {
 
 #[test]
 fn change_during_run_does_not_reach_wheelhouse() {
-    let (index, sandbox) = (index(), Sandbox::new());
+    let (index, sandbox) = (index(), Sandbox::unconfined());
     sandbox.build(&index, &["alpha"]).assert_success();
     let digest = sha256(&tree::read(&sandbox.out())["alpha-1.0-py3-none-any.whl"]);
     let entry = sandbox

@@ -25,7 +25,7 @@ fn repository(sandbox: &Sandbox) -> PathBuf {
 
 #[test]
 fn builds_commit_once() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let repository = repository(&sandbox);
     let before = tree::read(&repository);
     let requirement = format!("local @ git+{}@main", file_url(&repository));
@@ -51,7 +51,7 @@ fn builds_commit_once() {
 
 #[test]
 fn supports_git_protocol_in_requirements_and_locks() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let repository = repository(&sandbox);
     let daemon = GitDaemon::start(&sandbox.path(""));
     // A submodule next to the repository, with a relative URL.
@@ -142,7 +142,7 @@ fn supports_git_protocol_in_requirements_and_locks() {
 
 #[test]
 fn constraint_may_name_repository_by_egg_fragment() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     index.add(&Wheel::new("local", "2.0"));
     let line = format!("git+{}#egg=local\n", file_url(&repository(&sandbox)));
     sandbox.write("constraints.txt", &line);
@@ -157,7 +157,7 @@ fn constraint_may_name_repository_by_egg_fragment() {
 
 #[test]
 fn upgrade_fetches_moved_branch() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let repository = repository(&sandbox);
     let requirement = format!("local @ git+{}@main", file_url(&repository));
     sandbox.build(&index, &[&requirement]).assert_success();
@@ -171,7 +171,7 @@ fn upgrade_fetches_moved_branch() {
 
 #[test]
 fn missing_repository_or_reference_is_an_error() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let nowhere = format!("local @ git+{}", file_url(&sandbox.path("nowhere")));
     let run = sandbox.build(&index, &[&nowhere]);
     run.assert_exit(4).assert_error_names(&["nowhere"]);
@@ -204,7 +204,7 @@ server.serve_forever()
 
 #[test]
 fn does_not_pass_credentials_in_git_arguments() {
-    let (index, mut sandbox) = (Index::start(), Sandbox::new());
+    let (index, mut sandbox) = (Index::start(), Sandbox::unconfined());
     let module = sandbox.path("module");
     std::fs::create_dir(&module).unwrap();
     std::fs::write(module.join("part.py"), "PART = 1\n").unwrap();
@@ -269,7 +269,7 @@ fn does_not_pass_credentials_in_git_arguments() {
 #[test]
 fn daemon_started_by_git_survives_build_hooks() {
     use std::os::unix::fs::PermissionsExt as _;
-    let (index, mut sandbox) = (Index::start(), Sandbox::new());
+    let (index, mut sandbox) = (Index::start(), Sandbox::unconfined());
     let requirement = format!("local @ git+{}@main", file_url(&repository(&sandbox)));
     let ids = sandbox.path("ids");
     let script = format!(

@@ -7,7 +7,7 @@ use crate::support::{Index, Sandbox, Sdist, Wheel, python_literal, sha256, tree}
 
 #[test]
 fn does_not_modify_tree_and_rebuilds_changed_tree() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let project = sandbox.path("project");
     write_tree(&sandbox, &project);
     let before = tree::read(&project);
@@ -37,7 +37,7 @@ fn does_not_modify_tree_and_rebuilds_changed_tree() {
 
 #[test]
 fn tree_edited_during_run_is_an_error() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let project = sandbox.path("project");
     write_tree(&sandbox, &project);
     let (edited, module) = (sandbox.path("edited"), project.join("module.py"));
@@ -64,7 +64,7 @@ fn tree_edited_during_run_is_an_error() {
 
 #[test]
 fn output_inside_tree_does_not_cause_rebuild() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let project = sandbox.path("project");
     write_tree(&sandbox, &project);
     let (out, cache) = (project.join("wheelhouse"), sandbox.cache());
@@ -124,7 +124,7 @@ fn missing_path_is_an_error_with_file_and_line() {
 
 #[test]
 fn build_failure_names_original_tree() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let broken = Sdist::new("broken", "1.0").script("raise SystemExit('no')");
     broken.write_tree(&sandbox.path("project"));
     let run = sandbox.build(&index, &["./project"]);
@@ -210,7 +210,7 @@ fn rebuilds_changed_tree_required_by_another() {
 
 #[test]
 fn supports_fragments_of_file_urls() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let sdist = Sdist::new("gamma", "1.0");
     std::fs::write(sandbox.path(&sdist.filename()), sdist.bytes()).unwrap();
     sdist.write_tree(&sandbox.path("project/python"));

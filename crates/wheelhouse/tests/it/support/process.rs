@@ -44,6 +44,42 @@ pub(crate) fn assert_dead(ids: &[u32]) {
     }
 }
 
+/// Counts the processes that have `argument` on their command lines.
+pub(crate) fn with_argument(argument: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let command_lines =
+        processes.filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let has_argument = |line: &Vec<u8>| {
+        line.split(|byte| *byte == 0)
+            .any(|word| word == argument.as_bytes())
+    };
+    command_lines.filter(has_argument).count()
+}
+
+/// A process that sleeps until it is dropped.
+pub(crate) struct Sleeper(std::process::Child);
+
+impl Sleeper {
+    pub(crate) fn start() -> Self {
+        Self(Command::new("sleep").arg("600").spawn().unwrap())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        is_alive(self.id())
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Options of `unshare` that give a process an isolated network.
 const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 

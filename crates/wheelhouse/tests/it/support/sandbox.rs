@@ -40,6 +40,13 @@ impl Sandbox {
         }
     }
 
+    /// Creates a sandbox in which build hooks can do what the user can: write files in it, for instance.
+    pub(crate) fn unconfined() -> Self {
+        let mut sandbox = Self::new();
+        sandbox.set("WHEELHOUSE_SANDBOX", "off");
+        sandbox
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

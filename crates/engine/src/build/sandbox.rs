@@ -1,0 +1,296 @@
+//! The sandbox of hooks: which paths and variables the hooks of a build have.
+//!
+//! The directory of a build is mounted at [`BUILD`], so that hooks see the same paths on every machine:
+//!
+//! | path | contents |
+//! | --- | --- |
+//! | `/build/environment` | the build environment |
+//! | `/build/source` | the source tree |
+//! | `/build/wheels` | the directory for the wheel |
+//! | `/build/home`, `/tmp` | empty directories |
+//!
+//! Without mount namespaces, the hooks use the paths outside.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use uv_python::Interpreter;
+use wheelhouse_sandbox::{
+    Access, Mechanism, Mount, NetworkRequests, Profile, Support, system_paths,
+};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::request::{Building, SandboxMode, SandboxOptions};
+use wheelhouse_types::sandbox::Protection;
+use wheelhouse_types::{Error, Event, Kind, Observer, PackageName, Result};
+
+use crate::python::interpreter_paths;
+
+/// Where hooks see the directory of their build.
+const BUILD: &str = "/build";
+
+/// Where hooks see the source tree, with what is beside it.
+pub const SOURCE: &str = "/build/source";
+
+/// The sandboxes of a run.
+pub(super) struct Sandboxes {
+    options: SandboxOptions,
+    /// The paths that all hooks can read.
+    readable: Vec<PathBuf>,
+    support: OnceLock<Support>,
+    observer: Arc<dyn Observer>,
+}
+
+/// What differs between the builds of a run.
+pub(super) struct SandboxRequest<'a> {
+    pub(super) package: Option<&'a PackageName>,
+    /// The directory for the files of the sandbox, which hooks cannot see.
+    pub(super) outer: &'a Path,
+    /// The directory that hooks see as [`BUILD`].
+    pub(super) scratch: &'a Path,
+    /// The directory that hooks see as [`SOURCE`], unless it is below `scratch`.
+    pub(super) source: &'a Path,
+    /// The paths that the hooks of this build can read.
+    pub(super) readable: &'a [PathBuf],
+}
+
+/// The sandbox of one build.
+pub(super) struct Sandbox {
+    profile: Profile,
+    launcher: PathBuf,
+    /// The directory for the profile and the report.
+    outer: PathBuf,
+    scratch: PathBuf,
+    /// Variables besides those of the environment.
+    variables: Vec<(OsString, OsString)>,
+    /// What is enforced, sorted.
+    protections: Vec<Protection>,
+}
+
+impl Sandboxes {
+    pub(super) fn new(
+        building: &Building,
+        interpreter: &Interpreter,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let values = building.environment.iter();
+        let of_variables = values.flat_map(|(_, value)| system_paths::paths_in(value));
+        let mut readable: BTreeSet<PathBuf> =
+            of_variables.chain(interpreter_paths(interpreter)).collect();
+        // A home directory in `PATH`, or as the prefix of an interpreter, stays hidden as a whole.
+        let hidden = &building.sandbox.hidden;
+        let has_hidden = |path: &PathBuf| hidden.iter().any(|hidden| hidden.starts_with(path));
+        readable.retain(|path| !has_hidden(path));
+        readable.extend(system_paths::readable());
+        readable.extend(building.sandbox.readable.iter().cloned());
+        Self {
+            options: building.sandbox.clone(),
+            readable: readable.into_iter().collect(),
+            support: OnceLock::new(),
+            observer,
+        }
+    }
+
+    /// Prepares the sandbox of a build. Returns `None` if hooks have none.
+    ///
+    /// # Errors
+    /// If the machine does not permit what is required, or `outer` cannot be written.
+    pub(super) fn prepare(&self, request: &SandboxRequest<'_>) -> Result<Option<Sandbox>> {
+        if self.options.mode == SandboxMode::Off {
+            return Ok(None);
+        }
+        let support = self.support(request.outer)?;
+        let failed = || "failed to prepare the sandbox".to_owned();
+        let [staging, home, temporary] = [
+            request.outer.join("root"),
+            request.scratch.join("home"),
+            request.scratch.join("tmp"),
+        ];
+        for directory in [&staging, &home, &temporary] {
+            fs_err::create_dir_all(directory).context(Kind::Build, failed)?;
+        }
+        let network = request
+            .package
+            .is_some_and(|name| self.options.network.contains(name));
+        let mut profile = Profile {
+            mounts: self.mounts(request, &temporary),
+            hidden: self
+                .options
+                .hidden
+                .iter()
+                .cloned()
+                .chain(system_paths::secret())
+                .collect(),
+            staging,
+            network,
+            mechanism: support.mechanism,
+            report: (!network).then(|| request.outer.join("network")),
+            ..Profile::default()
+        };
+        profile.home = profile.inside(&home);
+        let temporary = match profile.mechanism {
+            Mechanism::Namespaces => PathBuf::from("/tmp"),
+            Mechanism::Landlock | Mechanism::None => temporary,
+        };
+        let mut variables: Vec<(OsString, OsString)> = [
+            ("HOME", profile.home.as_os_str()),
+            ("TMPDIR", temporary.as_os_str()),
+            ("USER", OsStr::new("build")),
+            ("LOGNAME", OsStr::new("build")),
+        ]
+        .map(|(name, value)| (name.into(), value.to_owned()))
+        .into();
+        let of_network = network.then_some(&self.options.network_environment);
+        let inherited = self
+            .options
+            .environment
+            .iter()
+            .chain(of_network.into_iter().flatten());
+        variables.extend(inherited.map(|(name, value)| (name.into(), value.into())));
+        let mut protections = support.protections.clone();
+        protections.retain(|protection| !network || *protection != Protection::Network);
+        Ok(Some(Sandbox {
+            profile,
+            launcher: self.options.launcher.clone(),
+            outer: request.outer.to_owned(),
+            scratch: request.scratch.to_owned(),
+            variables,
+            protections,
+        }))
+    }
+
+    fn mounts(&self, request: &SandboxRequest<'_>, temporary: &Path) -> Vec<Mount> {
+        let mount = |inside: &str, outside: &Path| Mount {
+            inside: inside.into(),
+            outside: outside.to_owned(),
+            access: Access::Write,
+        };
+        let readable = self.readable.iter().chain(request.readable);
+        let writable = request
+            .package
+            .and_then(|name| self.options.writable.get(name));
+        let mut mounts: Vec<Mount> = readable
+            .map(|path| Mount::same(path, Access::Read))
+            .collect();
+        mounts.extend([
+            mount(BUILD, request.scratch),
+            mount("/tmp", temporary),
+            mount("/var/tmp", temporary),
+        ]);
+        if !request.source.starts_with(request.scratch) {
+            mounts.push(mount(SOURCE, request.source));
+        }
+        let writable = writable.into_iter().flatten();
+        mounts.extend(writable.map(|path| Mount::same(path, Access::Write)));
+        mounts
+    }
+
+    /// Returns what this machine can enforce, and warns once of what it cannot.
+    fn support(&self, scratch: &Path) -> Result<&Support> {
+        let mut is_new = false;
+        let support = self.support.get_or_init(|| {
+            is_new = true;
+            Support::probe(&self.options.launcher, scratch)
+        });
+        let unprotected = support.unprotected();
+        if unprotected.is_empty() {
+            return Ok(support);
+        }
+        let missing: Vec<String> = unprotected.iter().map(ToString::to_string).collect();
+        let missing = missing.join(", ");
+        let reasons: Vec<&str> = support
+            .missing
+            .iter()
+            .map(|missing| missing.reason.as_str())
+            .collect();
+        let reasons = reasons.join("; ");
+        if self.options.mode == SandboxMode::Require {
+            let message = format!("the sandbox cannot protect on this machine: {missing}");
+            return Err(Error::new(Kind::Build, message)
+                .with_detail(reasons)
+                .with_hint("Permit user namespaces or Landlock, or build with --sandbox auto."));
+        }
+        if is_new {
+            let message =
+                format!("builds are sandboxed in part; not protected: {missing} ({reasons})");
+            self.observer.observe(&Event::warning(message));
+        }
+        Ok(support)
+    }
+}
+
+impl Sandbox {
+    /// Lets hooks read `paths`.
+    pub(super) fn add_readable(&mut self, paths: Vec<PathBuf>) {
+        let mounts = paths
+            .into_iter()
+            .map(|path| Mount::same(path, Access::Read));
+        self.profile.mounts.extend(mounts);
+    }
+
+    /// Returns where hooks see `path`.
+    pub(super) fn inside(&self, path: &Path) -> PathBuf {
+        self.profile.inside(path)
+    }
+
+    /// Replaces the directory of the build in `value` by that which hooks see.
+    pub(super) fn inside_text(&self, value: &OsStr) -> OsString {
+        match (value.to_str(), self.scratch.to_str()) {
+            (Some(text), Some(scratch)) => {
+                let inside = self.inside(&self.scratch);
+                text.replace(scratch, &inside.to_string_lossy()).into()
+            }
+            _ => value.to_owned(),
+        }
+    }
+
+    /// Returns the launcher and its arguments for a program in `directory`, which can write `wheels` too.
+    ///
+    /// # Errors
+    /// If the profile cannot be written.
+    pub(super) fn launcher(
+        &self,
+        directory: &Path,
+        wheels: Option<&Path>,
+    ) -> std::io::Result<(&Path, Vec<OsString>)> {
+        let mut profile = self.profile.clone();
+        profile.mounts.extend(wheels.map(wheels_mount));
+        profile.directory = profile.inside(directory);
+        let words = profile.launcher_words(&self.outer.join("profile.json"))?;
+        Ok((&self.launcher, words))
+    }
+
+    pub(super) fn variables(&self) -> &[(OsString, OsString)] {
+        &self.variables
+    }
+
+    pub(super) fn protections(&self) -> &[Protection] {
+        &self.protections
+    }
+
+    /// Returns the hosts that hooks looked up, without getting an address.
+    pub(super) fn network_requests(&self) -> NetworkRequests {
+        self.profile
+            .report
+            .as_deref()
+            .map(NetworkRequests::read)
+            .unwrap_or_default()
+    }
+
+    /// Returns where hooks see the directory `wheels` for the wheel.
+    pub(super) fn wheels_inside(&self, wheels: &Path) -> PathBuf {
+        match self.profile.mechanism {
+            Mechanism::Namespaces => wheels_mount(wheels).inside,
+            Mechanism::Landlock | Mechanism::None => wheels.to_owned(),
+        }
+    }
+}
+
+fn wheels_mount(wheels: &Path) -> Mount {
+    Mount {
+        inside: Path::new(BUILD).join("wheels"),
+        outside: wheels.to_owned(),
+        access: Access::Write,
+    }
+}

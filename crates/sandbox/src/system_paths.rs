@@ -1,0 +1,131 @@
+//! The paths of the operating system: what every program needs, and what none may read.
+
+use std::path::{Path, PathBuf};
+
+/// Directories with programs, libraries and configuration.
+const READABLE: [&str; 14] = [
+    "/bin",
+    "/etc",
+    "/gnu",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix",
+    "/opt",
+    "/sbin",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/usr",
+    "/var/lib/alternatives",
+];
+
+/// Files and directories below them that can contain credentials, or sockets of services.
+const SECRET: [&str; 17] = [
+    "/etc/containers/auth.json",
+    "/etc/docker",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/krb5.keytab",
+    "/etc/kubernetes",
+    "/etc/netrc",
+    "/etc/pip.conf",
+    "/etc/pki/entitlement",
+    "/etc/pki/private",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/uv",
+];
+
+/// Returns the directories of the operating system that exist here.
+#[must_use]
+pub fn readable() -> Vec<PathBuf> {
+    existing(&READABLE)
+}
+
+/// Returns the files and directories with credentials that exist here.
+#[must_use]
+pub fn secret() -> Vec<PathBuf> {
+    existing(&SECRET)
+}
+
+fn existing(paths: &[&str]) -> Vec<PathBuf> {
+    let exists = |path: &PathBuf| path.symlink_metadata().is_ok();
+    paths.iter().map(PathBuf::from).filter(exists).collect()
+}
+
+/// Returns the absolute paths in the value of a variable, such as those of `-I/opt/include -L/opt/lib` or `/a/lib:/b/lib`.
+#[must_use]
+pub fn paths_in(value: &str) -> Vec<PathBuf> {
+    let words = value.split([':', ';', ',', '=', ' ', '\t', '"', '\'']);
+    let of_word = |word: &str| word.find('/').map(|start| PathBuf::from(&word[start..]));
+    // In `../include` the path is relative.
+    let absolute = words.filter(|word| {
+        let before = word.split('/').next().unwrap_or_default();
+        before.is_empty() || (before.starts_with('-') && !before.contains('.'))
+    });
+    let paths = absolute.filter_map(of_word);
+    paths.filter(|path| path.parent().is_some()).collect()
+}
+
+/// Returns the paths of `roots` without those of `hidden` that are below them: the entries of each directory that contains
+/// a hidden path take its place. A root below a hidden path stays.
+pub(crate) fn without(roots: &[PathBuf], hidden: &[PathBuf]) -> Vec<PathBuf> {
+    let mut kept = Vec::new();
+    for root in roots {
+        if hidden
+            .iter()
+            .any(|path| path != root && path.starts_with(root))
+        {
+            let mut entries = entries(root);
+            entries.retain(|entry| !hidden.contains(entry));
+            kept.extend(without(&entries, hidden));
+        } else {
+            kept.push(root.clone());
+        }
+    }
+    kept
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(directory).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_paths_in_compiler_flags() {
+        let paths = |value: &str| paths_in(value);
+        assert_eq!(
+            paths("-O2 -I/opt/ssl/include -L/opt/ssl/lib"),
+            [Path::new("/opt/ssl/include"), Path::new("/opt/ssl/lib")]
+        );
+        assert_eq!(paths("/a/pkgconfig:/b/pkgconfig").len(), 2);
+        assert_eq!(paths("-Wl,-rpath,/opt/lib"), [Path::new("/opt/lib")]);
+        assert_eq!(paths("--sysroot=/srv/root"), [Path::new("/srv/root")]);
+        assert!(paths("-I../include -DX=1 /").is_empty());
+    }
+
+    #[test]
+    fn replaces_directory_with_hidden_path_by_its_other_entries() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        for path in ["a/secret/deep", "a/open", "b"] {
+            fs_err::create_dir_all(at(path)).unwrap();
+        }
+        let roots = [at("a"), at("b")];
+        let kept = without(&roots, &[at("a/secret")]);
+        assert_eq!(kept, [at("a/open"), at("b")]);
+        assert_eq!(without(&roots, &[directory.path().to_owned()]), roots);
+        assert_eq!(without(&roots, &[at("c")]), roots);
+    }
+}
