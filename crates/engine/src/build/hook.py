@@ -16,6 +16,8 @@ def main(call_path, result_path):
     # `python -c` puts the current directory first, which the specification forbids.
     if sys.path and sys.path[0] == "":
         del sys.path[0]
+    if call["hook"] == "build_wheel":
+        fix_temporary_names()
     sys.path[:0] = [os.path.abspath(directory) for directory in call["path"]]
     module, _, attributes = call["backend"].partition(":")
     backend = importlib.import_module(module)
@@ -28,6 +30,18 @@ def main(call_path, result_path):
         result = {"value": hook(*call["arguments"])}
     with io.open(result_path, "w", encoding="utf-8") as file:
         file.write(u"" + json.dumps(result))
+
+
+def fix_temporary_names():
+    """Gives temporary files the same names in each build, because some backends compile in a temporary directory.
+
+    A name that exists is never used again, so other users of the directory only change the names.
+    """
+    import random
+    import tempfile
+
+    names = tempfile._get_candidate_names()
+    names._rng, names._rng_pid = random.Random(0), os.getpid()
 
 
 def end_with_parent():

@@ -9,14 +9,15 @@ use crate::support::{Index, Sandbox, Sdist, tree};
 
 /// Compiles an extension with debug information and the absolute path of its source as some build systems do, and ships it in a module.
 const COMPILE: &str = "\
-import shlex
+import shlex, tempfile
 source = os.path.abspath('fast.c')
 flags = shlex.split(os.environ.get('CPPFLAGS', ''))
 subprocess.check_call(['cc', '-g', '-O1', '-shared', '-fPIC'] + flags + ['-o', 'fast.so', source])
 with open('fast.so', 'rb') as file, open('binary.py', 'w') as module:
     module.write('DATA = %r\\n' % file.read())
 with open('surroundings.py', 'w') as module:
-    module.write(repr((os.environ['SOURCE_DATE_EPOCH'], os.environ['TZ'])) + '\\n')
+    name = os.path.basename(tempfile.mkdtemp())
+    module.write(repr((os.environ['SOURCE_DATE_EPOCH'], os.environ['TZ'], name)) + '\\n')
 ";
 
 const SOURCE: &str = "#include <assert.h>\nvoid fast(int i) { assert(i > 0); }\n";
