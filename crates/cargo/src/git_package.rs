@@ -24,14 +24,11 @@ const SIZE: u64 = 512 << 20;
 /// The sections with dependencies, in both spellings that cargo accepts.
 const DEPENDENCIES: [&str; 3] = ["dependencies", "build-dependencies", "build_dependencies"];
 
+/// The sections with dependencies for development. cargo does not use them, but features may name them.
+const DEVELOPMENT: [&str; 2] = ["dev-dependencies", "dev_dependencies"];
+
 /// The sections that do not matter for a dependency.
-const DROPPED: [&str; 5] = [
-    "workspace",
-    "lints",
-    "dev-dependencies",
-    "dev_dependencies",
-    "badges",
-];
+const DROPPED: [&str; 3] = ["workspace", "lints", "badges"];
 
 /// Writes `locked`, a crate of the repository at `checkout`, as a `.crate` file to `output`.
 ///
@@ -107,9 +104,6 @@ fn complete(checkout: &Path, directory: &Path, mut manifest: Table) -> Result<Ta
     if let Some(Value::Table(targets)) = manifest.get_mut("target") {
         for (_, target) in targets.iter_mut() {
             if let Value::Table(target) = target {
-                for section in DROPPED {
-                    target.remove(section);
-                }
                 inherit_dependencies(target, workspace)?;
             }
         }
@@ -164,8 +158,14 @@ fn inherit_package(package: &mut Table, shared: Option<&Table>) {
 
 fn inherit_dependencies(table: &mut Table, workspace: Option<&Table>) -> Result<()> {
     let shared = workspace.and_then(|workspace| workspace.get("dependencies")?.as_table());
-    for section in DEPENDENCIES {
-        let Some(Value::Table(dependencies)) = table.get_mut(section) else {
+    for section in DEVELOPMENT {
+        if let Some(Value::Table(dependencies)) = table.get_mut(section) {
+            let is_known = |name: &str| shared.is_some_and(|shared| shared.contains_key(name));
+            dependencies.retain(|name, dependency| !is_inherited(dependency) || is_known(name));
+        }
+    }
+    for section in DEPENDENCIES.iter().chain(&DEVELOPMENT) {
+        let Some(Value::Table(dependencies)) = table.get_mut(*section) else {
             continue;
         };
         for (name, dependency) in dependencies.iter_mut() {
@@ -279,7 +279,7 @@ mod tests {
                 "[package]\nname = 'a'\nversion.workspace = true\nedition = { workspace = true }\nreadme = '../README.md'\n\
                  [dependencies]\nserde = { workspace = true, features = ['derive'], optional = true }\n\
                  [target.'cfg(unix)'.dependencies]\nlog.workspace = true\n\
-                 [dev-dependencies]\nmissing.workspace = true\n[lints]\nworkspace = true\n",
+                 [dev-dependencies]\nmissing.workspace = true\nlog.workspace = true\n[lints]\nworkspace = true\n",
             ),
             ("a/src/lib.rs", "pub fn a() {}\n"),
             ("a/target/x", "built\n"),
@@ -333,7 +333,8 @@ mod tests {
         assert_eq!(serde["optional"].as_bool(), Some(true));
         let log = &manifest["target"]["cfg(unix)"]["dependencies"]["log"];
         assert_eq!(log["version"].as_str(), Some("0.4"));
-        assert!(!manifest.contains_key("dev-dependencies"));
+        let development = manifest["dev-dependencies"].as_table().unwrap();
+        assert_eq!(development.keys().collect::<Vec<_>>(), ["log"]);
     }
 
     #[test]

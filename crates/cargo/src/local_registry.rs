@@ -23,9 +23,12 @@ use wheelhouse_types::{Kind, LockedCrate, Result, limits};
 use crate::cargo_home::{definition, download_path, source_key};
 use crate::registry::prefix;
 
-/// The sections of a manifest with dependencies, and their kinds in the index. Those for development do not matter.
-const SECTIONS: [(&str, &str); 3] = [
+/// The sections of a manifest with dependencies, and their kinds in the index. cargo does not use those for development, but
+/// features may name them.
+const SECTIONS: [(&str, &str); 5] = [
     ("dependencies", "normal"),
+    ("dev-dependencies", "dev"),
+    ("dev_dependencies", "dev"),
     ("build-dependencies", "build"),
     ("build_dependencies", "build"),
 ];
@@ -200,7 +203,7 @@ mod tests {
         assert_eq!(line["v"], 2);
         assert_eq!(line["features2"]["serde"][0], "dep:serde");
         let dependencies = line["deps"].as_array().unwrap();
-        assert_eq!(dependencies.len(), 3);
+        assert_eq!(dependencies.len(), 4);
         let other = dependencies
             .iter()
             .find(|it| it["name"] == "other")
