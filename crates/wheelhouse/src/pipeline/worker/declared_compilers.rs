@@ -1,8 +1,8 @@
 //! Checks before a build that the compilers that a source declares are there and new enough.
 //!
 //! What is checked: `rust-version` of manifests of Rust, and the languages and C++ standard of `meson.build` if Meson builds.
-//! CMake and Meson themselves are build requirements of the backends that use them. What a source does not declare is found
-//! when its build fails.
+//! The tools themselves, `cmake` and `meson`, are build requirements of the backends that use them. What a source does not
+//! declare is found when its build fails.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
