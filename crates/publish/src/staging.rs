@@ -13,7 +13,9 @@ use fs_err as fs;
 use wheelhouse_fs::input;
 use wheelhouse_fs::threads::on_threads;
 use wheelhouse_fs::{interruption, scratch};
-use wheelhouse_types::manifest::{DistributionFile, MANIFEST_NAME, PENDING_NAME, PREVIOUS_NAME};
+use wheelhouse_types::manifest::{
+    DistributionFile, MANIFEST_NAME, PENDING_NAME, PREVIOUS_NAME, SIGNATURES_NAME,
+};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::fs_ops::{FsOps, write_error};
@@ -322,8 +324,10 @@ pub(crate) fn remove(fs_ops: &dyn FsOps, path: &Path) -> Result<()> {
 /// Returns whether `name` is that of a file that wheelhouse keeps in the directory of a wheelhouse without being part of it.
 #[must_use]
 pub fn is_companion(name: &str) -> bool {
-    matches!(name, MANIFEST_NAME | PENDING_NAME | PREVIOUS_NAME)
-        || name.starts_with(scratch::HIDDEN_PREFIX)
+    matches!(
+        name,
+        MANIFEST_NAME | PENDING_NAME | PREVIOUS_NAME | SIGNATURES_NAME
+    ) || name.starts_with(scratch::HIDDEN_PREFIX)
 }
 
 /// Removes the temporary files that an interrupted run left in `root`. Those of the store are among them, because it

@@ -1,4 +1,4 @@
-//! What a bill of materials says, before it is rendered in a format.
+//! The contents of a bill of materials, before they are rendered in a format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) details: &'a WheelDetails,
 }
 
-/// What a bill of materials has of a wheel besides its entry in the manifest.
+/// The description of a wheel besides its entry in the manifest.
 #[derive(Debug, Default)]
 pub(crate) struct WheelDetails {
     pub(crate) licenses: Licenses,
@@ -263,6 +263,7 @@ pub(crate) fn build_requirements(wheel: &Wheel) -> BTreeMap<&str, Sha256> {
 #[cfg(test)]
 pub(crate) mod tests {
     use serde_json::json;
+    use wheelhouse_archive::testing::{METADATA, WHEEL_NAME, WheelSample};
 
     use super::*;
 
@@ -308,6 +309,27 @@ pub(crate) mod tests {
             problem: None,
         };
         Bill::new(manifest, vec![alpha, WheelDetails::default()], None)
+    }
+
+    #[test]
+    fn reads_documents_of_wheels() {
+        let mut manifest = manifest();
+        manifest.wheels.truncate(1);
+        manifest.wheels[0].filename = WHEEL_NAME.to_owned();
+        let directory = tempfile::tempdir().unwrap();
+        let missing = Bill::read(directory.path(), &manifest, None).unwrap();
+        assert!(missing.check().is_err());
+        let mut sample = WheelSample::new();
+        let metadata = format!("Summary: {}\nLicense: BSD\n{METADATA}", "x".repeat(1_000));
+        sample.set("example-1.0.dist-info/METADATA", metadata);
+        sample.set("example-1.0.dist-info/sboms/a.json", "{}");
+        std::fs::write(directory.path().join(WHEEL_NAME), sample.bytes()).unwrap();
+        let bill = Bill::read(directory.path(), &manifest, None).unwrap();
+        bill.check().unwrap();
+        let details = bill.entries().next().unwrap().details;
+        assert_eq!(details.licenses, Licenses::named(vec!["BSD".to_owned()]));
+        assert_eq!(details.summary.as_ref().unwrap().len(), SUMMARY);
+        assert!(details.sboms[0].problem.is_some());
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub const PENDING_NAME: &str = ".wheelhouse-pending.json";
 /// The name of the manifest before the last run that changed it, a file that does not belong to the wheelhouse.
 pub const PREVIOUS_NAME: &str = ".wheelhouse-previous.json";
 
+/// The name of the signatures of the manifest and of provenance, a file that does not belong to the wheelhouse.
+pub const SIGNATURES_NAME: &str = "wheelhouse.signatures.jsonl";
+
 /// Describes one wheelhouse. Its bytes depend on the wheels alone, never on a clock or a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,5 +1,4 @@
-//! What index pages say of projects and files that uv drops: the status of a project (PEP 792), and the attestations of files
-//! (PEP 740).
+//! Statements of index pages that uv drops: the status of a project (PEP 792), and the attestations of files (PEP 740).
 //!
 //! Pages outlive a run in uv's cache, so the records are kept beside them; a page that an older version cached has none.
 
@@ -20,7 +19,7 @@ use wheelhouse_types::{ProjectStatus, StatusMarker};
 /// The length of a URL of attestations or of a reason (bytes).
 const LONGEST: usize = 2_000;
 
-/// What a page says.
+/// The statements of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PageRecord {
     /// The status of the project, unless it is active.

@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 45] = {
+const OPTIONS: [(&str, Equivalent); 46] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -79,6 +79,7 @@ const OPTIONS: [(&str, Equivalent); 45] = {
         ("--same-versions", Nothing),
         ("--sandbox", Variable("WHEELHOUSE_SANDBOX")),
         ("--separate", Variable("WHEELHOUSE_SEPARATE=1")),
+        ("--sign", Nothing),
         ("--source", Nothing),
         ("--timeout", Variable("PIP_TIMEOUT")),
         ("--trusted-host", Variable("PIP_TRUSTED_HOST")),

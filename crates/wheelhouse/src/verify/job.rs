@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wheelhouse_attest::VerifyingKey;
 use wheelhouse_engine::python::DiscoveryEnvironment;
 use wheelhouse_types::request::{Building, Requirement};
 
@@ -14,6 +15,8 @@ pub struct VerifyJob {
     pub directory: PathBuf,
     /// The requirements.
     pub requirements: VerifyRequirements,
+    /// The key that must have signed the manifest and the provenance of built wheels, if any.
+    pub key: Option<VerifyingKey>,
     /// The Python that the user names: a path or a version.
     pub python: Option<String>,
     /// The environment in which interpreters are discovered.

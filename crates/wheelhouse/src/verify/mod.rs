@@ -1,6 +1,7 @@
 //! Verifies that a directory of wheels is intact, complete and installable offline.
 //!
-//! 1. *Integrity*: the files are those of the manifest ([`files`](checks::files)), the wheels match their
+//! 1. *Integrity*: the files are those of the manifest ([`files`](checks::files)), a key has signed them
+//!    ([`signatures`](checks::signatures)), the wheels match their
 //!    names ([`wheels`](checks::wheels)), and the index and the locks agree with them
 //!    ([`index`](checks::index), [`lock`](checks::lock), [`external_lock`](checks::external_lock)).
 //! 2. The source distributions of a directory without a manifest can be built ([`sdists`](checks::sdists)).

@@ -43,6 +43,8 @@ pub struct Check {
 pub enum CheckName {
     /// The files are those of the manifest.
     Files,
+    /// A key has signed the manifest and the provenance of built wheels.
+    Signatures,
     /// The wheels match their names and fit the target.
     Wheels,
     /// The static index and the metadata files agree with the wheels.

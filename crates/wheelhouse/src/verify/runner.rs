@@ -11,7 +11,9 @@ use wheelhouse_types::{Kind, Lock, Manifest, Result, Source, Target};
 
 use super::checks::external_lock::ExternalLock;
 use super::checks::lock::DirectoryLocks;
-use super::checks::{completeness, files, imports, index, install, lock, sdists, wheels};
+use super::checks::{
+    completeness, files, imports, index, install, lock, sdists, signatures, wheels,
+};
 use super::interpreters::Interpreters;
 use super::inventory::DirectoryInventory;
 use super::job::{CheckProgress, VerifyJob, VerifyRequirements};
@@ -113,6 +115,9 @@ impl Runner<'_> {
             _ => hosts.iter().map(|host| host.target.clone()).collect(),
         };
         self.finish(files::check(inventory, wheels));
+        if let Some(key) = &self.job.key {
+            self.finish(signatures::check(inventory, key));
+        }
         self.finish(wheels::check(inventory, wheels, &targets));
         if let Some(check) = index::check(inventory, wheels) {
             self.finish(check);

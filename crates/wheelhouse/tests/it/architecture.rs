@@ -18,6 +18,7 @@ const MODULES: [(&str, &[&str]); 4] = [
 /// The crates that touch files and processes, besides the program.
 const LIBRARIES: [&str; 11] = [
     "archive",
+    "attest",
     "cargo",
     "config",
     "engine",

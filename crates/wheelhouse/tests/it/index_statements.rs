@@ -1,4 +1,4 @@
-//! What indexes say of projects and files: their status (PEP 792) and attestations (PEP 740).
+//! The statements of indexes about projects and files: their status (PEP 792) and attestations (PEP 740).
 
 use std::fs;
 

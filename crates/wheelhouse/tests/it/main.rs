@@ -53,6 +53,7 @@ mod s2i_application;
 mod s2i_server;
 mod sbom;
 mod serve;
+mod signatures;
 mod sources;
 mod support;
 mod targets;

@@ -2,6 +2,8 @@
 //!
 //! Defines names, help texts and plain values. The configuration crate interprets them.
 
+use std::path::PathBuf;
+
 use clap::{ArgMatches, Args, ValueEnum};
 use wheelhouse_types::PackageName;
 use wheelhouse_types::target::Platform;
@@ -182,6 +184,13 @@ pub(crate) struct RunOptions {
     /// Verify the wheelhouse afterwards, as `wheelhouse verify` does
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) verify: bool,
+
+    /// Sign the manifest and the provenance of built wheels with this private key
+    ///
+    /// The key is Ed25519 or ECDSA (P-256), in PEM or in the encrypted format of cosign, whose password is
+    /// `COSIGN_PASSWORD`. `wheelhouse verify --key` checks the signatures.
+    #[arg(long, value_name = "KEY", conflicts_with = "dry_run")]
+    pub(crate) sign: Option<PathBuf>,
 
     /// Continue when a wheel cannot be fetched or built, and report all failures at the end
     #[arg(long)]

@@ -48,6 +48,10 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "PATH|VERSION", help_heading = "Check options")]
     pub(crate) python: Option<String>,
 
+    /// Check that this public key has signed the manifest and the provenance of built wheels
+    #[arg(long, value_name = "KEY", help_heading = "Check options")]
+    pub(crate) key: Option<PathBuf>,
+
     /// Install the wheels with pip into a temporary environment [default]
     #[arg(long, overrides_with = "no_install", help_heading = "Install options")]
     install: bool,

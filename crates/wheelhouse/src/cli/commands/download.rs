@@ -4,8 +4,8 @@ use clap::ArgMatches;
 use wheelhouse_types::Result;
 
 use crate::cli::args::{DownloadArgs, GlobalOptions};
-use crate::cli::commands::dry_run;
 use crate::cli::commands::session::{AfterBuild, CommandContext};
+use crate::cli::commands::{dry_run, signing};
 use crate::pipeline::TargetSelection;
 use crate::pipeline::download::{self, DownloadJob};
 use wheelhouse_oci::find_links::ArchitectureSelection;
@@ -23,6 +23,7 @@ pub(crate) fn run(
 }
 
 async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()> {
+    let key = signing::signing_key(arguments.run_options.sign.as_deref(), &context.process)?;
     let session = context.begin(ArchitectureSelection::All).await?;
     let (run_options, scope) = (&arguments.run_options, session.scope.clone());
     let job = DownloadJob {
@@ -46,6 +47,7 @@ async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()>
         return Ok(());
     }
     let report = download::download(job, session.observer.clone()).await?;
+    signing::sign(&session, key.as_ref())?;
     let after = AfterBuild {
         verify: run_options.verify,
         ..AfterBuild::default()

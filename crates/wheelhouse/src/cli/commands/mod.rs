@@ -23,4 +23,5 @@ pub(super) mod s2i;
 pub(super) mod sbom;
 pub(super) mod serve;
 mod session;
+mod signing;
 pub(super) mod verify;

@@ -14,7 +14,7 @@ use crate::cli::commands::extract::ImageOpener;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{format, output, signals};
 
-/// How to describe a wheelhouse.
+/// The form in which a wheelhouse is described.
 struct Description {
     format: SbomFormat,
     name: String,

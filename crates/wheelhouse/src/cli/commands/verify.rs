@@ -14,6 +14,7 @@ use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 use crate::cli::args::{GlobalOptions, VerifyArgs};
 use crate::cli::commands::extract::ImageOpener;
 use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::commands::signing;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Activity;
@@ -37,6 +38,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     let (json, enough) = (globals.json, globals.quiet > 0);
     let job = VerifyJob {
         requirements,
+        key: signing::verifying_key(verify.key.as_deref(), &process)?,
         install: verify.installs(),
         import: verify.import,
         progress: watch(&activity, move |check| {
@@ -169,6 +171,7 @@ fn job(
         // Components normalize the path, which is shown to the user.
         directory: directory.components().collect(),
         requirements: VerifyRequirements::Own,
+        key: None,
         python,
         discovery: process.surroundings(),
         building: Building {

@@ -8,4 +8,5 @@ pub(super) mod index;
 pub(super) mod install;
 pub(super) mod lock;
 pub(super) mod sdists;
+pub(super) mod signatures;
 pub(super) mod wheels;
