@@ -34,6 +34,8 @@ pub fn statement(wheel: &Wheel, run: &BuildRun) -> Option<Value> {
         "python": built.python,
         "platform": run.platform,
         "compilers": run.compilers,
+        "hook": "build_wheel",
+        "sandbox": run.sandbox,
     });
     if inputs.shared_environment {
         parameters["shared-environment"] = json!(true);
