@@ -16,7 +16,7 @@ const MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// The crates that touch files and processes, besides the program.
-const LIBRARIES: [&str; 11] = [
+const LIBRARIES: [&str; 12] = [
     "archive",
     "attest",
     "cargo",
