@@ -45,13 +45,17 @@ impl LocalWorker {
         self: &Rc<Self>,
         source: BuildSource<'_>,
     ) -> Result<BuildResources> {
-        let (package, tree) = (source.label.to_owned(), source.tree.to_owned());
-        let environment = self.context.request.building.environment.clone();
-        let check = move || Ok(declared_compilers::check(&package, &tree, &environment).err());
-        let obstacle = blocking(check).await?;
         let found = self
             .find_crates(source.tree, source.name, source.version)
             .await?;
+        let rust = found.as_ref().map(|(rust, _)| rust.clone());
+        let (package, tree) = (source.label.to_owned(), source.tree.to_owned());
+        let environment = self.context.request.building.environment.clone();
+        let obstacle = blocking(move || {
+            let checked = declared_compilers::check(&package, &tree, rust.as_ref(), &environment);
+            Ok(checked.err())
+        })
+        .await?;
         let Some((rust, locked)) = found else {
             return Ok(BuildResources {
                 obstacle,

@@ -50,23 +50,25 @@ const LANGUAGES: [Language; 3] = [
     },
 ];
 
-/// Checks that the build of `package`, whose source is at `tree`, finds the compilers that the source declares. `environment`
-/// has the variables of builds.
+/// Checks that the build of `package`, whose source is at `tree`, finds the compilers that the source declares. `rust` has the
+/// Rust projects of the source, and `environment` the variables of builds.
 ///
 /// # Errors
 /// [`Kind::Build`] naming the package, the compiler, and what is needed and found.
 pub(super) fn check(
     package: &str,
     tree: &Path,
+    rust: Option<&RustSource>,
     environment: &BTreeMap<String, String>,
 ) -> Result<()> {
     let path = environment.get("PATH").map_or("", String::as_str);
-    check_rust(package, tree, path.as_ref())?;
+    if let Some(rust) = rust {
+        check_rust(package, tree, rust, path.as_ref())?;
+    }
     check_meson(package, tree, environment)
 }
 
-fn check_rust(package: &str, tree: &Path, path: &OsStr) -> Result<()> {
-    let rust = RustSource::find(tree)?;
+fn check_rust(package: &str, tree: &Path, rust: &RustSource, path: &OsStr) -> Result<()> {
     let Some((needed, manifest)) = rust.required_rust(tree) else {
         return Ok(());
     };
@@ -256,7 +258,7 @@ mod tests {
         );
         write("meson.build", "project('x', 'fortran')\n");
         let empty = BTreeMap::from([("PATH".to_owned(), "/nowhere".to_owned())]);
-        let error = check("x==1", tree.path(), &empty).unwrap_err();
+        let error = check("x==1", tree.path(), None, &empty).unwrap_err();
         assert_eq!(
             error.to_string(),
             "x==1 needs a Fortran compiler (meson.build), but none is installed"
@@ -271,14 +273,14 @@ mod tests {
         std::fs::set_permissions(&compiler, mode).unwrap();
         let mut environment = empty.clone();
         environment.insert("CXX".to_owned(), compiler.display().to_string());
-        let error = check("x==1", tree.path(), &environment).unwrap_err();
+        let error = check("x==1", tree.path(), None, &environment).unwrap_err();
         assert!(error.to_string().contains("c++99"), "{error}");
         // Another backend may use the file differently.
         write(
             "pyproject.toml",
             "[build-system]\nrequires = []\nbuild-backend = 'other'\n",
         );
-        check("x==1", tree.path(), &environment).unwrap();
+        check("x==1", tree.path(), None, &environment).unwrap();
     }
 
     #[test]
@@ -298,7 +300,8 @@ mod tests {
         std::fs::set_permissions(tree.path().join("rustc"), mode).unwrap();
         let path = format!("{}:/bin", tree.path().display());
         let environment = BTreeMap::from([("PATH".to_owned(), path)]);
-        let error = check("a==1", tree.path(), &environment).unwrap_err();
+        let rust = RustSource::find(tree.path()).unwrap();
+        let error = check("a==1", tree.path(), Some(&rust), &environment).unwrap_err();
         assert_eq!(
             error.to_string(),
             "a==1 needs Rust 1.80 (Cargo.toml), but Rust 1.70 is installed"
@@ -307,6 +310,6 @@ mod tests {
             "Cargo.toml",
             "[package]\nname = 'a'\nrust-version = '1.70'\n",
         );
-        check("a==1", tree.path(), &environment).unwrap();
+        check("a==1", tree.path(), Some(&rust), &environment).unwrap();
     }
 }
