@@ -28,4 +28,4 @@ pub use local_registry::local_registry;
 pub use registry::{CONFIG_NAME, CONFIG_SIZE, RegistryConfig};
 pub use resolve::{CrateNetwork, generate_lock};
 pub use rust_source::{RustSource, read_lock};
-pub use rust_version::{InvalidRustVersion, RustVersion, installed_rust};
+pub use rust_version::{InvalidRustVersion, RustVersion, installed_rust, rust_sysroot};

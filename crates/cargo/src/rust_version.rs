@@ -68,20 +68,29 @@ impl RustSource {
 /// Returns the version of the `rustc` in `path`, the value of `PATH`. Settings of a source do not apply.
 #[must_use]
 pub fn installed_rust(path: &OsStr) -> Option<RustVersion> {
+    let text = rustc(path, &["--version"])?;
+    let version = text.strip_prefix("rustc ")?;
+    version.split_whitespace().next()?.parse().ok()
+}
+
+/// Returns the directory with the libraries of the `rustc` in `path`, which may be in a home directory.
+#[must_use]
+pub fn rust_sysroot(path: &OsStr) -> Option<PathBuf> {
+    let text = rustc(path, &["--print", "sysroot"])?;
+    let sysroot = PathBuf::from(text.trim_end());
+    (sysroot.is_absolute() && sysroot.is_dir()).then_some(sysroot)
+}
+
+fn rustc(path: &OsStr, arguments: &[&str]) -> Option<String> {
     let directory = tempfile::tempdir().ok()?;
     let output = Command::new("rustc")
-        .arg("--version")
+        .args(arguments)
         .env("PATH", path)
         .current_dir(directory.path())
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.strip_prefix("rustc ")?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    String::from_utf8(output.stdout).ok()
 }
 
 /// Returns the manifest that the configuration of maturin names.

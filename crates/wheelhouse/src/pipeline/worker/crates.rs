@@ -86,10 +86,13 @@ impl LocalWorker {
         let cache = CrateCache::new(self.context.store.root());
         let home = source.directory.join("cargo");
         let settings = config.settings();
+        let path = self.context.request.building.environment.get("PATH");
+        let path = path.cloned().unwrap_or_default();
         blocking(move || {
             let unpacked = cache.unpacked(&files)?;
             let mut readable = unpacked.clone();
             readable.extend(directories.values().cloned());
+            readable.extend(wheelhouse_cargo::rust_sysroot(path.as_ref()));
             let crates = files.into_iter().map(|file| file.locked).zip(unpacked);
             let generated = CargoHome {
                 crates: crates.collect(),
