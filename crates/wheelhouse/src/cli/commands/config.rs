@@ -6,12 +6,16 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 use wheelhouse_types::Result;
 use wheelhouse_types::request::IndexStrategy;
+use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::secrets::mask;
 
 use crate::cli::args::{ConfigArgs, GlobalOptions};
 use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::output;
 use crate::cli::process_env::ProcessEnv;
+use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_sandbox::Support;
+
 use wheelhouse_config::{
     ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, ResolvedSetting, Setting,
     SettingStatus, Settings, effective_indexes, resolve_settings,
@@ -41,15 +45,24 @@ pub(crate) fn run(
         }
     }
     settings.rows.sort_by_key(|row| row.option);
+    let scratch = Scratch::new()?;
+    let launcher = process.environment.sandbox().launcher;
+    let sandbox = Support::probe(&launcher, scratch.path());
     if globals.json {
-        output::data(&format!("{:#}\n", as_json(&settings, &indexes, &pip)));
+        let document = as_json(&settings, &indexes, &pip, &sandbox);
+        output::data(&format!("{document:#}\n"));
     } else {
-        output::data(&as_lines(&settings, &indexes, &pip));
+        output::data(&as_lines(&settings, &indexes, &pip, &sandbox));
     }
     Ok(())
 }
 
-fn as_json(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> Value {
+fn as_json(
+    settings: &Settings,
+    indexes: &[String],
+    pip: &PipConfiguration,
+    sandbox: &Support,
+) -> Value {
     let rows = settings.rows.iter().map(|row| {
         let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
         json!({ "option": row.option, "values": row.values, "origins": origins })
@@ -66,16 +79,28 @@ fn as_json(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> V
             "reason": reason,
         })
     });
+    let missing = sandbox.missing.iter();
+    let missing = missing.map(|one| json!({ "mechanism": one.mechanism, "reason": one.reason }));
     json!({
         "schema": SCHEMA,
         "settings": rows.collect::<Vec<_>>(),
         "indexes": indexes,
         "files": files.collect::<Vec<_>>(),
         "unused": unused.collect::<Vec<_>>(),
+        "sandbox": {
+            "mechanism": sandbox.mechanism,
+            "protections": sandbox.protections,
+            "missing": missing.collect::<Vec<_>>(),
+        },
     })
 }
 
-fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> String {
+fn as_lines(
+    settings: &Settings,
+    indexes: &[String],
+    pip: &PipConfiguration,
+    sandbox: &Support,
+) -> String {
     let mut rows = vec![["OPTION".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
     rows.extend(settings.rows.iter().map(row));
     let mut text = aligned(&rows);
@@ -88,6 +113,7 @@ fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> 
     for index in indexes {
         let _ = writeln!(text, "  {index}");
     }
+    text.push_str(&sandbox_lines(sandbox));
     text.push_str("\nConfiguration files of pip and the project, in increasing precedence:\n");
     for file in pip.files() {
         let _ = writeln!(text, "  {} ({})", file.path.display(), status(file));
@@ -107,6 +133,26 @@ fn as_lines(settings: &Settings, indexes: &[String], pip: &PipConfiguration) -> 
     ) in unused
     {
         let _ = writeln!(text, "  {option} = {}  {origin}: {reason}", mask(value));
+    }
+    text
+}
+
+/// Describes what the sandbox of builds can enforce on this machine, and why it cannot enforce the rest.
+fn sandbox_lines(sandbox: &Support) -> String {
+    let list = |protections: &[Protection]| {
+        let names: Vec<String> = protections.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    };
+    let mut text = match &sandbox.protections[..] {
+        [] => "\nSandbox of builds: none\n".to_owned(),
+        enforced => format!("\nSandbox of builds: {} ({})\n", list(enforced), sandbox.mechanism),
+    };
+    let unprotected = sandbox.unprotected();
+    if !unprotected.is_empty() {
+        let _ = writeln!(text, "  not protected: {}", list(&unprotected));
+    }
+    for missing in &sandbox.missing {
+        let _ = writeln!(text, "  without {}: {}", missing.mechanism, missing.reason);
     }
     text
 }
