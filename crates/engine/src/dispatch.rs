@@ -258,7 +258,7 @@ impl<'a> BuildDispatch<'a> {
             tree,
             source_date_epoch: None,
             directory,
-            readable: original.into_iter().collect(),
+            original,
         };
         let dispatch = Self {
             stack,

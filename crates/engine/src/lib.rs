@@ -41,7 +41,6 @@ pub use artifact_provider::{
     ArtifactProvider, BuildResources, BuildSource, WheelFile, build_cycle_error, build_depth_error,
 };
 pub use build::requirements::BuildRequirements;
-pub use build::sandbox::SOURCE;
 pub use build::{BuildRequest, BuiltWheel};
 pub use engine::Engine;
 pub use network::download::{Download, FetchError, Fetcher};

@@ -72,6 +72,19 @@ pub fn paths_in(value: &str) -> Vec<PathBuf> {
     paths.filter(|path| path.parent().is_some()).collect()
 }
 
+/// Returns `path` and, for a directory of programs, the directories beside it that the programs may need.
+pub fn with_libraries(path: PathBuf) -> impl Iterator<Item = PathBuf> {
+    const BESIDE: [&str; 5] = ["include", "lib", "lib32", "lib64", "libexec"];
+    let has_programs = path
+        .file_name()
+        .is_some_and(|name| name == "bin" || name == "sbin");
+    let prefix = path.parent().filter(|_| has_programs).map(Path::to_owned);
+    let beside = prefix
+        .into_iter()
+        .flat_map(|prefix| BESIDE.map(|name| prefix.join(name)));
+    std::iter::once(path).chain(beside)
+}
+
 /// Returns the paths of `roots` without those of `hidden` that are below them: the entries of each directory that contains
 /// a hidden path take its place. A root below a hidden path stays.
 pub(crate) fn without(roots: &[PathBuf], hidden: &[PathBuf]) -> Vec<PathBuf> {
@@ -113,6 +126,16 @@ mod tests {
         assert_eq!(paths("-Wl,-rpath,/opt/lib"), [Path::new("/opt/lib")]);
         assert_eq!(paths("--sysroot=/srv/root"), [Path::new("/srv/root")]);
         assert!(paths("-I../include -DX=1 /").is_empty());
+    }
+
+    #[test]
+    fn adds_libraries_of_programs() {
+        let with_libraries = |path: &str| with_libraries(path.into()).collect::<Vec<_>>();
+        assert!(with_libraries("/a/tool/bin").contains(&"/a/tool/lib".into()));
+        assert_eq!(
+            with_libraries("/a/tool/include"),
+            [Path::new("/a/tool/include")]
+        );
     }
 
     #[test]

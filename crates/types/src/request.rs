@@ -13,6 +13,7 @@ use crate::linked_image::LinkedImage;
 use crate::lock::Build;
 use crate::redact::redacted;
 use crate::retry::RetryNotices;
+use crate::sandbox::Protection;
 use crate::{Sha256, Target};
 
 /// The requirements to resolve and all settings of the run.
@@ -417,6 +418,20 @@ pub struct SandboxOptions {
     pub readable: Vec<PathBuf>,
     /// Paths that no build may read unless it is a path below them: the home directory, the cache, the output.
     pub hidden: Vec<PathBuf>,
+}
+
+impl Building {
+    /// Returns what the sandbox must have enforced when a wheel of `package` was built.
+    #[must_use]
+    pub fn required_protections(&self, package: &PackageName) -> Vec<Protection> {
+        if self.sandbox.mode != SandboxMode::Require {
+            return Vec::new();
+        }
+        let has_network = self.sandbox.network.contains(package);
+        let all = Protection::ALL.into_iter();
+        all.filter(|one| !has_network || *one != Protection::Network)
+            .collect()
+    }
 }
 
 impl Default for Building {

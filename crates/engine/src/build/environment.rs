@@ -59,7 +59,7 @@ impl BuildEnvironment {
                 Some(_) => &directory,
                 None => &request.directory,
             },
-            readable: &request.readable,
+            original: request.original.as_deref(),
         });
         let sandbox = sandbox.context(Kind::Build, failed)?;
         let variables = variables(state, &python, &directory);

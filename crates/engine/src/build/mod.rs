@@ -11,10 +11,10 @@ mod environment;
 mod hook;
 mod path_maps;
 pub(crate) mod requirements;
-pub(crate) mod sandbox;
+mod sandbox;
 mod session;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -49,8 +49,9 @@ pub struct BuildRequest<'a> {
     pub source_date_epoch: Option<i64>,
     /// The directory at or above it that belongs to the build.
     pub directory: &'a Path,
-    /// Paths that the build may read, besides those of the system and of the interpreter.
-    pub readable: Vec<PathBuf>,
+    /// The local tree, with what is beside it, that the source is a copy of. Hooks can read it, and see the copy at its own
+    /// path: requirements that they report can name paths beside it.
+    pub original: Option<PathBuf>,
     /// The directory for the wheel.
     pub wheel_directory: &'a Path,
 }
@@ -80,6 +81,8 @@ pub(crate) struct BuildState {
     package_settings: PackageConfigSettings,
     /// The variables of hooks, besides those of this process.
     hook_environment: Vec<(OsString, OsString)>,
+    /// The names of those that the user has set.
+    user_variables: Arc<BTreeSet<String>>,
     /// `PATH`.
     path: OsString,
     is_varied: bool,
@@ -114,6 +117,7 @@ impl BuildState {
         let shared = (!building.isolated)
             .then(|| PythonEnvironment::from_interpreter(parts.interpreter.clone()));
         let observer = Arc::clone(&parts.observer);
+        let user_variables = building.environment.keys().filter(|name| *name != "PATH");
         Self {
             sandboxes: Sandboxes::new(building, &parts.interpreter, observer),
             cache: parts.cache,
@@ -122,6 +126,7 @@ impl BuildState {
             config_settings: config_settings(&building.config_settings),
             package_settings: package_settings(&building.package_settings),
             hook_environment: environment::fixed_variables(&building.environment),
+            user_variables: Arc::new(user_variables.cloned().collect()),
             path: building
                 .environment
                 .get("PATH")

@@ -5,7 +5,7 @@
 //! | path | contents |
 //! | --- | --- |
 //! | `/build/environment` | the build environment |
-//! | `/build/source` | the source tree |
+//! | `/build/source` | the source tree, unless it is a copy of a local tree |
 //! | `/build/wheels` | the directory for the wheel |
 //! | `/build/home`, `/tmp` | empty directories |
 //!
@@ -31,7 +31,7 @@ use crate::python::interpreter_paths;
 const BUILD: &str = "/build";
 
 /// Where hooks see the source tree, with what is beside it.
-pub const SOURCE: &str = "/build/source";
+const SOURCE: &str = "/build/source";
 
 /// The sandboxes of a run.
 pub(super) struct Sandboxes {
@@ -49,10 +49,10 @@ pub(super) struct SandboxRequest<'a> {
     pub(super) outer: &'a Path,
     /// The directory that hooks see as [`BUILD`].
     pub(super) scratch: &'a Path,
-    /// The directory that hooks see as [`SOURCE`], unless it is below `scratch`.
+    /// The directory that hooks see as [`SOURCE`], unless it is below `scratch` or a copy of `original`.
     pub(super) source: &'a Path,
-    /// The paths that the hooks of this build can read.
-    pub(super) readable: &'a [PathBuf],
+    /// The local tree that `source` is a copy of.
+    pub(super) original: Option<&'a Path>,
 }
 
 /// The sandbox of one build.
@@ -74,8 +74,9 @@ impl Sandboxes {
         interpreter: &Interpreter,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let values = building.environment.iter();
-        let of_variables = values.flat_map(|(_, value)| system_paths::paths_in(value));
+        let values = building.environment.values();
+        let of_variables = values.flat_map(|value| system_paths::paths_in(value));
+        let of_variables = of_variables.flat_map(system_paths::with_libraries);
         let mut readable: BTreeSet<PathBuf> =
             of_variables.chain(interpreter_paths(interpreter)).collect();
         // A home directory in `PATH`, or as the prefix of an interpreter, stays hidden as a whole.
@@ -166,7 +167,11 @@ impl Sandboxes {
             outside: outside.to_owned(),
             access: Access::Write,
         };
-        let readable = self.readable.iter().chain(request.readable);
+        let readable = self
+            .readable
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(request.original);
         let writable = request
             .package
             .and_then(|name| self.options.writable.get(name));
@@ -178,7 +183,9 @@ impl Sandboxes {
             mount("/tmp", temporary),
             mount("/var/tmp", temporary),
         ]);
-        if !request.source.starts_with(request.scratch) {
+        if request.original.is_some() {
+            mounts.push(Mount::same(request.source, Access::Write));
+        } else if !request.source.starts_with(request.scratch) {
             mounts.push(mount(SOURCE, request.source));
         }
         let writable = writable.into_iter().flatten();

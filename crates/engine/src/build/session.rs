@@ -1,5 +1,6 @@
 //! The calls of one build backend for one source (PEP 517).
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -38,7 +39,7 @@ impl From<&BuildRequest<'_>> for SessionRequest {
             checkout: None,
             source_date_epoch: request.source_date_epoch,
             directory: request.directory.to_owned(),
-            readable: request.readable.clone(),
+            original: request.original.clone(),
         }
     }
 }
@@ -56,8 +57,9 @@ pub(crate) struct SessionRequest {
     pub(crate) source_date_epoch: Option<i64>,
     /// The directory at or above the tree that belongs to the build.
     pub(crate) directory: PathBuf,
-    /// Paths that the build may read, besides those of the system and of the interpreter.
-    pub(crate) readable: Vec<PathBuf>,
+    /// The local tree, with what is beside it, that the source is a copy of. Hooks can read it, and see the copy at its own
+    /// path: requirements that they report can name paths beside it.
+    pub(crate) original: Option<PathBuf>,
 }
 
 /// The calls of one build backend for one source.
@@ -78,6 +80,7 @@ pub(crate) struct Session {
     /// The job for the next hook.
     job: Mutex<Option<OwnedSemaphorePermit>>,
     timeout: Duration,
+    user_variables: Arc<BTreeSet<String>>,
     is_varied: bool,
     log: PathBuf,
     failures: Failures,
@@ -136,6 +139,7 @@ impl Session {
             jobs: Arc::clone(&state.jobs),
             job: Mutex::default(),
             timeout: state.timeout,
+            user_variables: Arc::clone(&state.user_variables),
             is_varied: state.is_varied,
             failures: Arc::clone(&state.failures),
             skipped: state.skipped.clone(),
@@ -205,6 +209,12 @@ impl Session {
         requirements.map(|(distribution, _)| distribution).collect()
     }
 
+    /// Returns whether the variable `name` of hooks changes the result of the build.
+    fn is_recorded(&self, name: &str) -> bool {
+        let is_fixed = name == "PYTHONHASHSEED" || is_build_variable(name);
+        is_fixed || self.user_variables.contains(name)
+    }
+
     /// Returns the inputs of the build but for its source.
     pub(crate) fn inputs(&self) -> BuildInputs {
         let requirements = self
@@ -223,7 +233,8 @@ impl Session {
         let variables = self.environment.variables().iter();
         let variables = variables.filter_map(|(name, value)| {
             let (name, value) = (name.to_str()?, value.to_str()?);
-            is_recorded(name).then(|| (name.to_owned(), secrets::mask_variable(name, value)))
+            self.is_recorded(name)
+                .then(|| (name.to_owned(), secrets::mask_variable(name, value)))
         });
         BuildInputs {
             sdist: None,
@@ -468,11 +479,6 @@ fn settings(engine: &BuildState, builder: Option<&Builder>) -> Value {
         None => general,
     };
     serde_json::to_value(merged).unwrap_or_default()
-}
-
-/// Returns whether the variable `name` of hooks changes the result of a build.
-fn is_recorded(name: &str) -> bool {
-    name == "PYTHONHASHSEED" || is_build_variable(name)
 }
 
 /// Returns the setting `name`, a string or a list of strings, without credentials.

@@ -128,5 +128,13 @@ fn find_built(
     let source = build_key::source(distribution, None, &context.trees);
     let target = &context.host_target;
     let key = build_key::build_key(&context.request, target, distribution, &source);
-    find_built_wheel(&context.store, &*context.observer, &key, distribution)
+    let building = &context.request.building;
+    let required = building.required_protections(&distribution.name);
+    find_built_wheel(
+        &context.store,
+        &*context.observer,
+        &key,
+        distribution,
+        &required,
+    )
 }

@@ -71,6 +71,7 @@ impl Sandbox {
         let values = request.building.environment.values();
         let readable = values
             .flat_map(|value| system_paths::paths_in(value))
+            .flat_map(system_paths::with_libraries)
             .chain(system_paths::readable())
             .chain(request.interpreter.iter().cloned())
             .chain([request.directory.to_owned()]);

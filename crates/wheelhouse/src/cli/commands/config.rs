@@ -145,7 +145,11 @@ fn sandbox_lines(sandbox: &Support) -> String {
     };
     let mut text = match &sandbox.protections[..] {
         [] => "\nSandbox of builds: none\n".to_owned(),
-        enforced => format!("\nSandbox of builds: {} ({})\n", list(enforced), sandbox.mechanism),
+        enforced => format!(
+            "\nSandbox of builds: {} ({})\n",
+            list(enforced),
+            sandbox.mechanism
+        ),
     };
     let unprotected = sandbox.unprotected();
     if !unprotected.is_empty() {

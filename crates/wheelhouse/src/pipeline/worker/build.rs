@@ -163,7 +163,7 @@ impl LocalWorker {
             tree: &build_dir.root,
             source_date_epoch: epoch.for_hooks(),
             directory: &build_dir.directory,
-            readable: build_dir.readable(),
+            original: build_dir.original(),
             wheel_directory: &build_dir.root,
         };
         let prefetcher = Prefetcher::for_build(self, distribution);
@@ -219,7 +219,11 @@ impl LocalWorker {
         }
         let (store, observer) = (context.store.clone(), Arc::clone(&context.observer));
         let (key, distribution) = (*key, distribution.clone());
-        let find = move || find_built_wheel(&store, &*observer, &key, &distribution);
+        let required = context
+            .request
+            .building
+            .required_protections(&distribution.name);
+        let find = move || find_built_wheel(&store, &*observer, &key, &distribution, &required);
         self.digest(find).await
     }
 
@@ -244,7 +248,7 @@ impl LocalWorker {
             tree: &build_dir.root,
             source_date_epoch: epoch.for_hooks(),
             directory: &build_dir.directory,
-            readable: build_dir.readable(),
+            original: build_dir.original(),
             wheel_directory: wheels.path(),
         };
         let prefetcher = Prefetcher::for_build(self, distribution);

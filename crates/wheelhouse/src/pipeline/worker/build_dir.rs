@@ -28,7 +28,6 @@ use wheelhouse_archive::Limits;
 use wheelhouse_archive::known_files::KnownFiles;
 use wheelhouse_archive::source_tree::{self, LargeFiles};
 use wheelhouse_archive::surroundings::SurroundingsView;
-use wheelhouse_engine::SOURCE;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::locks::{self, LockMode};
 use wheelhouse_store::StoredFile;
@@ -59,18 +58,13 @@ impl Drop for BuildDir {
 impl BuildDir {
     /// Replaces the paths of the copy in `text` by those of the local tree.
     pub(super) fn with_originals(&self, text: &str) -> String {
-        let Some(view) = &self.view else {
-            return text.to_owned();
-        };
-        // A sandbox has the directory at another path.
-        let text = text.replace(SOURCE, &self.directory.to_string_lossy());
-        view.with_originals(&text)
+        let view = self.view.as_ref();
+        view.map_or_else(|| text.to_owned(), |view| view.with_originals(text))
     }
 
-    /// Returns what builds may read because links lead there.
-    pub(super) fn readable(&self) -> Vec<PathBuf> {
-        let view = self.view.as_ref();
-        view.map(|view| view.shown.clone()).into_iter().collect()
+    /// Returns the local tree that this is a copy of, with what is beside it.
+    pub(super) fn original(&self) -> Option<PathBuf> {
+        self.view.as_ref().map(|view| view.shown.clone())
     }
 
     /// Returns the files beside a local tree that were read so far.

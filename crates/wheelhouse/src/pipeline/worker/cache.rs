@@ -4,6 +4,7 @@ use std::str::FromStr as _;
 
 use tracing::debug;
 use wheelhouse_types::error::Context as _;
+use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{
     Artifact, Distribution, Event, Kind, Location, Observer, Result, WheelFilename,
 };
@@ -97,7 +98,7 @@ pub(in crate::pipeline) fn is_wheel_of(
         && version.is_none_or(|version| value("Version").parse().as_ref() == Ok(version))
 }
 
-/// Returns the wheel that was built under `key`. Warns if it is corrupt, or if its record names the wheel of
+/// Returns the wheel that was built under `key` with the `required` protections. Warns if it is corrupt, or if its record names the wheel of
 /// another package: records have no digest of their own, and may name any file of the store.
 ///
 /// # Errors
@@ -107,8 +108,15 @@ pub(in crate::pipeline) fn find_built_wheel(
     observer: &dyn Observer,
     key: &BuildKey,
     distribution: &Distribution,
+    required: &[Protection],
 ) -> Result<Option<(BuildRecord, StoredFile)>> {
     let (built, stored) = match store.find_built(key)? {
+        Lookup::Hit((built, _))
+            if !required.iter().all(|one| built.protections().contains(one)) =>
+        {
+            debug!(%distribution, "the cached wheel was built with less of a sandbox");
+            return Ok(None);
+        }
         Lookup::Hit(found) => found,
         Lookup::Miss => {
             debug!(%distribution, hit = false, "looked up a built wheel in the cache");
