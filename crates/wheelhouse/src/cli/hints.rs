@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 46] = {
+const OPTIONS: [(&str, Equivalent); 47] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -63,6 +63,7 @@ const OPTIONS: [(&str, Equivalent); 46] = {
         ("--insecure", Nothing),
         ("--keyring-provider", Variable("PIP_KEYRING_PROVIDER")),
         ("--link-mode", Nothing),
+        ("--lock", Nothing),
         ("--no-binary", Variable("PIP_NO_BINARY")),
         // A false value disables the isolation, as for pip.
         ("--no-build-isolation", Variable("PIP_NO_BUILD_ISOLATION=0")),

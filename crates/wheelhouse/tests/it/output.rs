@@ -127,6 +127,14 @@ fn compare_in(sandbox: &Sandbox, index: &Index, name: &str, text: &str) {
         (r"\b3\.\d+\.\d+\b", "[VERSION]"),
         (r"\b\d+(\.\d+)? (kB|MB|B|bytes)\b", "[SIZE]"),
         (
+            r"Sandbox of builds: .*(\n  (not protected|without).*)*",
+            "Sandbox of builds: [SANDBOX]",
+        ),
+        (
+            r#""sandbox": \{[^{}]*(\{[^{}]*\}[^{}]*)*\}"#,
+            r#""sandbox": "[SANDBOX]""#,
+        ),
+        (
             r#""([a-z_]*bytes[a-z_]*|size|total)": ?\d+"#,
             r#""$1": "[SIZE]""#,
         ),
