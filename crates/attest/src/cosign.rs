@@ -1,4 +1,4 @@
-//! Private keys in the encrypted format of cosign: scrypt derives a key from the password, NaCl's secretbox encrypts PKCS#8.
+//! Private keys in the encrypted format of cosign: scrypt derives a key from the password, `NaCl`'s secretbox encrypts PKCS#8.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -90,7 +90,7 @@ pub(crate) fn decrypt(contents: &[u8], password: Option<&str>) -> Result<Vec<u8>
     open_secretbox(&derived, &nonce, &ciphertext).ok_or(AttestError::WrongPassword)
 }
 
-/// Decrypts and authenticates a message as NaCl's `crypto_secretbox_open`: the authentication code of the encrypted message comes
+/// Decrypts and authenticates a message as `NaCl`'s `crypto_secretbox_open`: the authentication code of the encrypted message comes
 /// first, and the first block of the key stream is the key of the code.
 fn open_secretbox(key: &[u8; 32], nonce: &[u8; 24], sealed: &[u8]) -> Option<Vec<u8>> {
     let (code, encrypted) = sealed.split_first_chunk::<16>()?;

@@ -26,11 +26,11 @@ const IRI: &AsciiSet = &CONTROLS
 /// Returns the package URL of a distribution.
 pub(crate) fn purl(name: &str, version: &str, filename: Option<&str>) -> String {
     let encoded = |text| utf8_percent_encode(text, PURL);
-    let mut purl = format!("pkg:pypi/{}@{}", encoded(name), encoded(version));
-    if let Some(filename) = filename {
-        purl += &format!("?file_name={}", encoded(filename));
+    let purl = format!("pkg:pypi/{}@{}", encoded(name), encoded(version));
+    match filename {
+        Some(filename) => format!("{purl}?file_name={}", encoded(filename)),
+        None => purl,
     }
-    purl
 }
 
 /// Converts the source of a file, a path or a URL, to an IRI (RFC 3987).

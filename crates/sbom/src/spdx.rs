@@ -1,6 +1,7 @@
 //! The bill of materials in SPDX 2.3 (JSON).
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -217,12 +218,12 @@ fn wheel_comment(entry: Entry<'_>) -> String {
         ..
     } in &details.sboms
     {
-        comment += &format!("; bill of materials {path}");
+        let _ = write!(comment, "; bill of materials {path}");
         if let Some(sha256) = sha256 {
-            comment += &format!(" sha256:{sha256}");
+            let _ = write!(comment, " sha256:{sha256}");
         }
         if let Some(problem) = problem {
-            comment += &format!(" (not all components are known: {problem})");
+            let _ = write!(comment, " (not all components are known: {problem})");
         }
     }
     comment

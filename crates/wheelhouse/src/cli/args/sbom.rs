@@ -29,6 +29,7 @@ pub(crate) struct SbomArgs {
     pub(crate) read_args: ImageReadArgs,
 }
 
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SbomFormat {
     /// CycloneDX 1.6
