@@ -125,10 +125,8 @@ fn rebuild_names_what_differs() {
     let script = "\
 with open('dated.py', 'w') as module:
     module.write('# %s\\n' % time.strftime('%H:%M:%S', time.localtime(time.time_ns() // 1000)))
-with open('placed.py', 'w') as module:
-    module.write('ROOT = %r\\n' % os.getcwd())
-with open('parallel.py', 'w') as module:
-    module.write('processors = %d\\n' % len(os.sched_getaffinity(0)))
+with open('masked.py', 'w') as module:
+    module.write('umask = %d\\n' % os.umask(0o22))
 ";
     index.add_sdist(&Sdist::new("alpha", "1.0").script(script));
     index.add_sdist(&Sdist::new("beta", "1.0"));
@@ -139,7 +137,7 @@ with open('parallel.py', 'w') as module:
     rebuilt.assert_exit(6).assert_stdout_contains(&[
         "different    alpha-1.0-py3-none-any.whl",
         "dated.py: timestamp: ",
-        "placed.py: path: ",
+        "masked.py: content: `umask = 18` -> `umask = 2`",
         "identical    beta-1.0-py3-none-any.whl",
         "diffoscope ",
     ]);
