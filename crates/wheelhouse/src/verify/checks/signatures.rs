@@ -11,7 +11,7 @@ use super::super::report::{Check, CheckBuilder, CheckName, Finding};
 
 const SIGN_HINT: &str = "Build or download it again with --sign.";
 
-/// What `key` has signed.
+/// The contents that `key` has signed.
 struct SignedPayloads {
     manifests: Vec<Vec<u8>>,
     statements: Vec<Vec<u8>>,
