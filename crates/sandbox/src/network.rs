@@ -4,7 +4,7 @@
 //! program fails.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 
@@ -16,17 +16,38 @@ const MAX_NAMES: usize = 64;
 /// The maximum length of a name (RFC 1035).
 const MAX_NAME: usize = 253;
 
+/// The maximum size of a report (bytes).
+const MAX_REPORT: u64 = (MAX_NAMES * (MAX_NAME + 1)) as u64;
+
 /// The hosts that a program without network access looked up.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct NetworkRequests(pub BTreeSet<String>);
 
 impl NetworkRequests {
-    /// Reads the report of a sandbox. It is empty if there is none.
+    /// Reads the report of a program, which may have written anything there. It is empty if there is none.
     #[must_use]
     pub fn read(report: &Path) -> Self {
-        let text = std::fs::read_to_string(report).unwrap_or_default();
-        Self(text.lines().map(str::to_owned).collect())
+        let is_file = fs_err::symlink_metadata(report).is_ok_and(|metadata| metadata.is_file());
+        let mut text = String::new();
+        if let Some(file) = is_file.then(|| fs_err::File::open(report).ok()).flatten() {
+            // A character in several bytes may be cut off.
+            let _ = file.take(MAX_REPORT).read_to_string(&mut text);
+        }
+        let is_name =
+            |name: &&str| !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(is_plain);
+        Self(
+            text.lines()
+                .filter(is_name)
+                .take(MAX_NAMES)
+                .map(str::to_owned)
+                .collect(),
+        )
     }
+}
+
+/// Returns whether `byte` occurs in names of hosts.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)
 }
 
 /// Switches the loopback interface of a new network namespace on (`RTM_NEWLINK` of rtnetlink).
@@ -88,8 +109,7 @@ fn answer(query: &[u8]) -> Option<(String, Vec<u8>)> {
             break;
         }
         let label = query.get(position..position + length)?;
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
-        if !label.iter().all(is_plain) {
+        if !label.iter().copied().all(is_plain) {
             return None;
         }
         labels.push(std::str::from_utf8(label).ok()?.to_ascii_lowercase());
@@ -120,6 +140,22 @@ mod tests {
         assert_eq!(name, "github.com");
         assert_eq!(answer[..4], [0x12, 0x34, 0x81, 0x83]);
         assert_eq!(answer[12..], QUERY[12..]);
+    }
+
+    #[test]
+    fn report_of_hostile_program_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let report = directory.path().join("report");
+        fs_err::write(
+            &report,
+            "a.example\n\x1b[31mred\n".to_owned() + &"b\n".repeat(1 << 20),
+        )
+        .unwrap();
+        let names = ["a.example", "b"].map(str::to_owned);
+        assert_eq!(NetworkRequests::read(&report).0, BTreeSet::from(names));
+        fs_err::remove_file(&report).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &report).unwrap();
+        assert_eq!(NetworkRequests::read(&report), NetworkRequests::default());
     }
 
     #[test]

@@ -18,6 +18,8 @@ def main(call_path, result_path):
         del sys.path[0]
     if call["hook"] == "build_wheel":
         fix_temporary_names()
+    if call["requests"] and hasattr(sys, "addaudithook"):
+        record_requests(call["requests"])
     sys.path[:0] = [os.path.abspath(directory) for directory in call["path"]]
     module, _, attributes = call["backend"].partition(":")
     backend = importlib.import_module(module)
@@ -42,6 +44,16 @@ def fix_temporary_names():
 
     names = tempfile._get_candidate_names()
     names._rng, names._rng_pid = random.Random(0), os.getpid()
+
+
+def record_requests(path):
+    """Appends the hosts that this process looks up to a file."""
+    def audit(event, arguments):
+        if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+            with io.open(path, "a", encoding="utf-8", errors="replace") as file:
+                file.write(u"%s\n" % arguments[0])
+
+    sys.addaudithook(audit)
 
 
 def end_with_parent():

@@ -69,6 +69,8 @@ struct CallFile<'a> {
     hook: &'static str,
     arguments: &'a [serde_json::Value],
     varied: bool,
+    /// The file for the hosts that the hook looks up, unless the sandbox records them.
+    requests: Option<&'a Path>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +92,7 @@ impl Call<'_> {
             hook: self.hook,
             arguments: &self.arguments,
             varied: self.is_varied,
+            requests: self.sandbox.and_then(Sandbox::hook_report),
         })
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs_err::write(&call_file, bytes));

@@ -126,7 +126,10 @@ impl Sandboxes {
             staging,
             network,
             mechanism: support.mechanism,
-            report: (!network).then(|| request.outer.join("network")),
+            report: (!network).then(|| match support.mechanism {
+                Mechanism::Namespaces => request.outer.join("network"),
+                Mechanism::Landlock | Mechanism::None => request.scratch.join("network"),
+            }),
             ..Profile::default()
         };
         profile.home = profile.inside(&home);
@@ -274,6 +277,12 @@ impl Sandbox {
 
     pub(super) fn protections(&self) -> &[Protection] {
         &self.protections
+    }
+
+    /// Returns the file in which hooks themselves record hosts: without a network namespace, the sandbox sees none.
+    pub(super) fn hook_report(&self) -> Option<&Path> {
+        let has_namespace = self.profile.mechanism == Mechanism::Namespaces;
+        self.profile.report.as_deref().filter(|_| !has_namespace)
     }
 
     /// Returns the hosts that hooks looked up, without getting an address.

@@ -240,14 +240,15 @@ fn bounds_processes_and_files() {
 fn build_that_needs_network_names_host_and_option() {
     let script =
         "import urllib.request\nurllib.request.urlopen('https://files.example.org/model.bin')";
-    let sandbox = Sandbox::new();
-    let run = build(&sandbox, Machine::Namespaces, script, &[]);
-    run.assert_exit(5).assert_error_names(&[
-        "gamma==1.0",
-        "files.example.org",
-        "no network access",
-        "--allow-network gamma",
-    ]);
+    for machine in MACHINES {
+        let run = build(&Sandbox::new(), machine, script, &[]);
+        run.assert_exit(5).assert_error_names(&[
+            "gamma==1.0",
+            "files.example.org",
+            "no network access",
+            "--allow-network gamma",
+        ]);
+    }
 }
 
 #[test]
