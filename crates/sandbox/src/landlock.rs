@@ -9,7 +9,7 @@ use landlock::{
 };
 use wheelhouse_types::sandbox::Protection;
 
-use crate::profile::{Access, Profile};
+use crate::profile::{PathAccess, Profile};
 use crate::system_paths;
 
 /// The first version with all rights that change the contents of files.
@@ -51,8 +51,8 @@ pub(crate) fn restrict(profile: &Profile) -> io::Result<Vec<Protection>> {
             .map(|mount| mount.outside.clone())
             .collect::<Vec<PathBuf>>()
     };
-    let readable = system_paths::without(&of(Access::Read), &profile.hidden);
-    let writable = of(Access::Write);
+    let readable = system_paths::without(&of(PathAccess::Read), &profile.all_hidden());
+    let writable = of(PathAccess::Write);
     let failed = |error: landlock::RulesetError| io::Error::other(error.to_string());
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)

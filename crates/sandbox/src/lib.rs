@@ -3,7 +3,7 @@
 //!
 //! A [`Profile`] describes what a program may do. The program is started through a launcher, which is this library in a
 //! process of its own ([`launch`]): a process can only give up rights for itself and its descendants. Two mechanisms exist,
-//! and [`Support::probe`] finds by trying which of them the machine permits:
+//! and [`SandboxSupport::probe`] finds by trying which of them the machine permits:
 //!
 //! - [`namespaces`]: user, mount, PID, network, IPC and UTS namespaces. The program has a root directory of its own, in which
 //!   only the paths of the profile exist, a network without an exit, and fixed user, host name and paths.
@@ -25,5 +25,5 @@ pub mod system_paths;
 
 pub use launcher::{COMMAND, launch};
 pub use network::NetworkRequests;
-pub use profile::{Access, Limits, Mount, Profile};
-pub use support::{Mechanism, Missing, Support};
+pub use profile::{PathAccess, PathMount, Profile, ResourceLimits};
+pub use support::{Mechanism, MissingMechanism, SandboxSupport};

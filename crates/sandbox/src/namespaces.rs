@@ -40,7 +40,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::SETPCAP);
 
-/// What [`init`] reports, as lines of JSON.
+/// A report of [`init`], a line of JSON.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Message {

@@ -1,4 +1,4 @@
-//! What a program may do.
+//! The rights of a program.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::Mechanism;
 
-/// What a program may do. It is written as JSON for the launcher.
+/// The rights of a program, written as JSON for the launcher.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Profile {
     /// The paths that the program can use. Those below others are allowed, and take precedence.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<PathMount>,
     /// Paths that the program cannot use although they are below a path that it can read.
     pub hidden: Vec<PathBuf>,
     /// The working directory, as the program sees it.
@@ -24,26 +24,26 @@ pub struct Profile {
     /// The mechanism that enforces the profile.
     pub mechanism: Mechanism,
     /// The resource limits.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// The file for the [requests](crate::NetworkRequests) of a program without network access.
     pub report: Option<PathBuf>,
 }
 
 /// A path that a program can use.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Mount {
-    /// The path in the sandbox. Without mount namespaces, the program uses [`Mount::outside`] instead.
+pub struct PathMount {
+    /// The path in the sandbox. Without mount namespaces, the program uses [`PathMount::outside`] instead.
     pub inside: PathBuf,
     /// The path on this machine.
     pub outside: PathBuf,
     /// The rights of the program.
-    pub access: Access,
+    pub access: PathAccess,
 }
 
 /// The rights of a program for the files below a path.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Access {
+pub enum PathAccess {
     /// Reading and executing.
     Read,
     /// Everything.
@@ -52,14 +52,14 @@ pub enum Access {
 
 /// The resource limits of a program and its descendants.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Limits {
+pub struct ResourceLimits {
     /// The maximum number of processes and threads.
     pub processes: u64,
     /// The maximum size of a file (bytes).
     pub file_size: u64,
 }
 
-impl Default for Limits {
+impl Default for ResourceLimits {
     /// Far more than a build of a large C++ project needs.
     fn default() -> Self {
         Self {
@@ -69,10 +69,10 @@ impl Default for Limits {
     }
 }
 
-impl Mount {
+impl PathMount {
     /// Returns a mount of `path` at the same path.
     #[must_use]
-    pub fn same(path: impl Into<PathBuf>, access: Access) -> Self {
+    pub fn same(path: impl Into<PathBuf>, access: PathAccess) -> Self {
         let inside = path.into();
         Self {
             outside: inside.clone(),
@@ -83,14 +83,29 @@ impl Mount {
 }
 
 impl Profile {
+    /// Returns the hidden paths, and where they are if they are or contain symbolic links.
+    pub(crate) fn all_hidden(&self) -> Vec<PathBuf> {
+        let real = self
+            .hidden
+            .iter()
+            .filter_map(|path| fs_err::canonicalize(path).ok());
+        let mut all: Vec<PathBuf> = self.hidden.iter().cloned().chain(real).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// Returns where the program sees `path`: below the longest mount that contains it.
     #[must_use]
     pub fn inside(&self, path: &Path) -> PathBuf {
         if self.mechanism != Mechanism::Namespaces {
             return path.to_owned();
         }
-        let below =
-            |mount: &Mount| Some(mount.inside.join(path.strip_prefix(&mount.outside).ok()?));
+        // Joining with an empty path would add a slash.
+        let below = |mount: &PathMount| {
+            let below = path.strip_prefix(&mount.outside).ok()?;
+            Some(mount.inside.join(below).components().collect())
+        };
         let holding = self
             .mounts
             .iter()
@@ -105,16 +120,16 @@ mod tests {
     use super::*;
 
     fn profile(mechanism: Mechanism) -> Profile {
-        let mount = |outside: &str, inside: &str| Mount {
+        let mount = |outside: &str, inside: &str| PathMount {
             inside: inside.into(),
             outside: outside.into(),
-            access: Access::Write,
+            access: PathAccess::Write,
         };
         Profile {
             mounts: vec![
                 mount("/cache/builds/1", "/build/source"),
                 mount("/cache/builds/1/wheels", "/build/wheels"),
-                Mount::same("/usr", Access::Read),
+                PathMount::same("/usr", PathAccess::Read),
             ],
             mechanism,
             ..Profile::default()
@@ -132,6 +147,7 @@ mod tests {
         assert_eq!(inside("/cache/builds/1/wheels"), Path::new("/build/wheels"));
         assert_eq!(inside("/usr/bin/cc"), Path::new("/usr/bin/cc"));
         assert_eq!(inside("/elsewhere"), Path::new("/elsewhere"));
+        assert_eq!(inside("/cache/builds/1").as_os_str(), "/build/source");
     }
 
     #[test]

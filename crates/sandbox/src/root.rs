@@ -11,7 +11,7 @@ use rustix::mount::{
 };
 
 use crate::namespaces::USER;
-use crate::profile::{Access, Profile};
+use crate::profile::{PathAccess, PathMount, Profile};
 
 /// The devices of a sandbox. None of them has a state.
 const DEVICES: [&str; 5] = ["full", "null", "random", "urandom", "zero"];
@@ -23,11 +23,11 @@ const SHARED_MEMORY: &str = "mode=1777,size=25%";
 /// The directory for the files that are mounted over those of the system.
 const OWN_FILES: &str = ".sandbox";
 
-/// What the sandbox has at a path.
+/// The contents of the sandbox at a path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
     /// A path of the profile.
-    Mount(Access),
+    Mount(PathAccess),
     /// An empty directory or file in place of a hidden one.
     Hidden,
     /// Devices, which are usable although their filesystem cannot be changed.
@@ -120,14 +120,14 @@ impl Root<'_> {
         let shared = directory.join("shm");
         fs_err::create_dir(&shared)?;
         self.places
-            .push((PathBuf::from("/dev/shm"), Place::Mount(Access::Write)));
+            .push((PathBuf::from("/dev/shm"), Place::Mount(PathAccess::Write)));
         mount_memory(&shared, SHARED_MEMORY)
     }
 
     /// Mounts the paths of the profile and hides what is hidden, directories before what is in them.
     fn add_mounts(&mut self) -> io::Result<()> {
-        let profile = self.profile;
-        let hidden = profile.hidden.iter().map(|path| (path, None));
+        let (profile, hidden) = (self.profile, self.profile.all_hidden());
+        let hidden = hidden.iter().map(|path| (path, None));
         let mounts = profile
             .mounts
             .iter()
@@ -136,11 +136,33 @@ impl Root<'_> {
         all.sort();
         for (inside, mount) in all {
             match mount {
+                Some(mount) if mount.outside.is_symlink() => self.link(mount)?,
                 Some(mount) => self.bind(&mount.outside, inside, Place::Mount(mount.access))?,
                 None => self.hide(inside)?,
             }
         }
         Ok(())
+    }
+
+    /// Creates a symbolic link as it is outside, or mounts its target there if that is not at its own path.
+    fn link(&mut self, mount: &PathMount) -> io::Result<()> {
+        let Ok(real) = fs_err::canonicalize(&mount.outside) else {
+            return Ok(());
+        };
+        let mut others = self.profile.mounts.iter();
+        let is_there =
+            others.any(|other| other.inside == other.outside && real.starts_with(&other.outside));
+        if !is_there {
+            return self.bind(&real, &mount.inside, Place::Mount(mount.access));
+        }
+        let target = self.at(&mount.inside);
+        if target.symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        if let Some(parent) = target.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        symlink(fs_err::read_link(&mount.outside)?, &target)
     }
 
     /// Mounts `outside` at `inside`, unless it is there already. A missing path is skipped.
@@ -154,18 +176,11 @@ impl Root<'_> {
             .rev()
             .find(|(path, _)| inside.starts_with(path));
         let is_there = holder.is_some_and(|(_, holder)| *holder == place) && outside == inside;
-        if is_there && place == Place::Mount(Access::Read) {
+        if is_there && place == Place::Mount(PathAccess::Read) {
             return Ok(());
         }
         let target = self.at(inside);
         let parent = target.parent().unwrap_or(&self.staging);
-        if metadata.is_symlink() {
-            if target.symlink_metadata().is_err() {
-                fs_err::create_dir_all(parent)?;
-                symlink(fs_err::read_link(outside)?, &target)?;
-            }
-            return Ok(());
-        }
         if metadata.is_dir() {
             fs_err::create_dir_all(&target)?;
         } else if target.symlink_metadata().is_err() {
@@ -209,11 +224,11 @@ impl Root<'_> {
         }
         mount_bind_recursive(inside, &target).map_err(|error| about(inside, error))?;
         self.places
-            .push((inside.to_owned(), Place::Mount(Access::Read)));
+            .push((inside.to_owned(), Place::Mount(PathAccess::Read)));
         Ok(())
     }
 
-    /// Limits the processes of the namespace, since the resource limit does not apply to root.
+    /// ResourceLimits the processes of the namespace, since the resource limit does not apply to root.
     fn limit_processes(&self, processes: &Path) -> io::Result<()> {
         // Before this version, the setting is that of the whole machine.
         const FIRST: (u32, u32) = (6, 14);
@@ -244,7 +259,7 @@ impl Root<'_> {
             if fs_err::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_file()) {
                 let own = self.staging.join(OWN_FILES).join(name);
                 mount_bind_recursive(&own, &target).map_err(|error| about(&own, error))?;
-                self.places.push((inside, Place::Mount(Access::Read)));
+                self.places.push((inside, Place::Mount(PathAccess::Read)));
             }
         }
         Ok(())
@@ -261,7 +276,9 @@ impl Root<'_> {
                 .rev()
                 .find(|(path, _)| inside.starts_with(path));
             let flags = match place {
-                Some((_, Place::Mount(Access::Write))) => MountFlags::NOSUID | MountFlags::NODEV,
+                Some((_, Place::Mount(PathAccess::Write))) => {
+                    MountFlags::NOSUID | MountFlags::NODEV
+                }
                 Some((_, Place::Device)) => MountFlags::NOSUID | MountFlags::RDONLY,
                 _ => MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY,
             };

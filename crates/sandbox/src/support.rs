@@ -1,4 +1,4 @@
-//! What this machine can enforce.
+//! The protections that this machine can enforce.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::debug;
 use wheelhouse_types::sandbox::Protection;
 
-use crate::profile::{Access, Mount, Profile};
+use crate::profile::{PathAccess, PathMount, Profile};
 use crate::{launcher, system_paths};
 
 /// The means by which a profile is enforced.
@@ -34,27 +34,27 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// What this machine can enforce.
+/// The protections that this machine can enforce.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Support {
+pub struct SandboxSupport {
     /// The best mechanism.
     pub mechanism: Mechanism,
     /// The protections that are enforced, sorted.
     pub protections: Vec<Protection>,
     /// Why better mechanisms are missing.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingMechanism>,
 }
 
 /// A mechanism that does not work here.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Missing {
+pub struct MissingMechanism {
     /// The mechanism.
     pub mechanism: Mechanism,
     /// The step that failed, and the error of the kernel.
     pub reason: String,
 }
 
-impl Support {
+impl SandboxSupport {
     /// Finds out what the machine permits, by running `launcher` with each mechanism, the best one first. `scratch` is an
     /// existing directory for temporary files.
     #[must_use]
@@ -72,7 +72,7 @@ impl Support {
                 }
                 Err(reason) => {
                     debug!(%mechanism, reason, "the mechanism does not work here");
-                    missing.push(Missing { mechanism, reason });
+                    missing.push(MissingMechanism { mechanism, reason });
                 }
             }
         }
@@ -99,7 +99,7 @@ fn probe(launcher: &Path, scratch: &Path, mechanism: Mechanism) -> Result<Vec<Pr
     let profile = Profile {
         mounts: system_paths::readable()
             .into_iter()
-            .map(|path| Mount::same(path, Access::Read))
+            .map(|path| PathMount::same(path, PathAccess::Read))
             .collect(),
         directory: "/".into(),
         home: "/".into(),

@@ -281,7 +281,7 @@ pub struct Built {
     /// The inputs of the build, so that it can be repeated; `None` if an earlier version built the wheel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Box<BuildInputs>>,
-    /// What the sandbox of the build enforced, sorted.
+    /// The protections that the sandbox of the build enforced, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sandbox: Vec<Protection>,
 }

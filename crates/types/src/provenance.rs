@@ -77,7 +77,7 @@ pub struct BuildRun {
     pub finished: Option<i64>,
     /// The platform of the interpreter, `manylinux_2_36_x86_64`.
     pub platform: String,
-    /// What the sandbox of the build enforced, sorted. Earlier versions had no sandbox.
+    /// The protections that the sandbox of the build enforced, sorted. Earlier versions had no sandbox.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sandbox: Vec<Protection>,
     /// The first line that each compiler prints for `--version`, by the name of the command.

@@ -387,7 +387,7 @@ impl fmt::Debug for CargoEnvironment {
     }
 }
 
-/// How much of a sandbox is required.
+/// A mode of the sandbox of hooks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum SandboxMode {
     /// Everything that the machine permits.
@@ -402,7 +402,7 @@ pub enum SandboxMode {
 /// The sandbox of hooks, which are code of packages.
 #[derive(Clone, Debug, Default)]
 pub struct SandboxOptions {
-    /// How much is required.
+    /// The mode.
     pub mode: SandboxMode,
     /// The program that starts hooks, which is this program.
     pub launcher: PathBuf,

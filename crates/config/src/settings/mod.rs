@@ -67,11 +67,11 @@ pub struct Settings {
     pub jobs: usize,
     /// The time limit of one build hook.
     pub build_timeout: Duration,
-    /// How much of the sandbox of builds is required.
+    /// The mode of the sandbox of builds.
     pub sandbox: SandboxMode,
     /// The packages whose builds have network access.
     pub allow_network: Vec<String>,
-    /// What builds may write, as `PACKAGE:PATH`.
+    /// The paths that builds may write, as `PACKAGE:PATH`.
     pub allow_write: Vec<String>,
     /// The paths that builds may read.
     pub allow_read: Vec<String>,

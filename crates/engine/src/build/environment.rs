@@ -13,7 +13,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
 use wheelhouse_types::{Kind, Result};
 
-use super::sandbox::{Sandbox, SandboxRequest};
+use super::sandbox::{BuildSandbox, BuildSandboxRequest};
 use super::{BuildState, SessionRequest, path_maps};
 use crate::python::install::INSTALLER;
 use crate::python::legacy;
@@ -25,7 +25,7 @@ pub(crate) struct BuildEnvironment {
     outer: tempfile::TempDir,
     /// The directory for the files of the build.
     directory: PathBuf,
-    sandbox: Option<Sandbox>,
+    sandbox: Option<BuildSandbox>,
     /// The variables of hooks: the scripts of the environment come first on `PATH`.
     variables: Vec<(OsString, OsString)>,
     /// Flags that are added to variables, because they differ between machines.
@@ -50,7 +50,7 @@ impl BuildEnvironment {
             Some(python) => python.clone(),
             None => create(state, &directory).context(Kind::Build, in_cache)?,
         };
-        let sandbox = state.sandboxes.prepare(&SandboxRequest {
+        let sandbox = state.sandboxes.prepare(&BuildSandboxRequest {
             package: request.builder.as_ref().map(|builder| &builder.name),
             outer: outer.path(),
             scratch: &directory,
@@ -87,7 +87,7 @@ impl BuildEnvironment {
         &self.directory
     }
 
-    pub(crate) fn sandbox(&self) -> Option<&Sandbox> {
+    pub(crate) fn sandbox(&self) -> Option<&BuildSandbox> {
         self.sandbox.as_ref()
     }
 

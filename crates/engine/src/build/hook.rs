@@ -19,7 +19,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::secrets::Masking;
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, limits};
 
-use super::sandbox::Sandbox;
+use super::sandbox::BuildSandbox;
 use crate::process_tree::ProcessTree;
 
 const SCRIPT: &str = include_str!("hook.py");
@@ -53,7 +53,7 @@ pub(crate) struct Call<'a> {
     /// True for one processor and another umask.
     pub(crate) is_varied: bool,
     /// The sandbox of hooks, if any.
-    pub(crate) sandbox: Option<&'a Sandbox>,
+    pub(crate) sandbox: Option<&'a BuildSandbox>,
     /// The directory for the wheel, if the hook builds one.
     pub(crate) wheels: Option<&'a Path>,
     /// The log, which is appended to.
@@ -92,7 +92,7 @@ impl Call<'_> {
             hook: self.hook,
             arguments: &self.arguments,
             varied: self.is_varied,
-            requests: self.sandbox.and_then(Sandbox::hook_report),
+            requests: self.sandbox.and_then(BuildSandbox::hook_report),
         })
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs_err::write(&call_file, bytes));

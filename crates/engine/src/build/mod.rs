@@ -32,7 +32,7 @@ use wheelhouse_types::{Distribution, Error, Observer, PackageName, Request, Vers
 use crate::index::lenient_pages::SkippedFiles;
 use crate::requirements::{config_settings, package_settings};
 use bytecode::Bytecode;
-use sandbox::Sandboxes;
+use sandbox::BuildSandboxes;
 pub(crate) use session::{Session, SessionRequest};
 
 /// A source to build.
@@ -67,7 +67,7 @@ pub struct BuiltWheel {
     pub inputs: BuildInputs,
     /// The duration of the build, without waiting for a job or for its requirements.
     pub worked: Duration,
-    /// What the sandbox of the build enforced, sorted.
+    /// The protections that the sandbox of the build enforced, sorted.
     pub protections: Vec<Protection>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct BuildState {
     /// `PATH`.
     path: OsString,
     is_varied: bool,
-    sandboxes: Sandboxes,
+    sandboxes: BuildSandboxes,
     timeout: Duration,
     jobs: Arc<Semaphore>,
     logs: PathBuf,
@@ -119,7 +119,7 @@ impl BuildState {
         let observer = Arc::clone(&parts.observer);
         let user_variables = building.environment.keys().filter(|name| *name != "PATH");
         Self {
-            sandboxes: Sandboxes::new(building, &parts.interpreter, observer),
+            sandboxes: BuildSandboxes::new(building, &parts.interpreter, observer),
             cache: parts.cache,
             interpreter: parts.interpreter,
             shared_environment: shared,

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use uv_python::Interpreter;
 use wheelhouse_sandbox::{
-    Access, Mechanism, Mount, NetworkRequests, Profile, Support, system_paths,
+    Mechanism, NetworkRequests, PathAccess, PathMount, Profile, SandboxSupport, system_paths,
 };
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{Building, SandboxMode, SandboxOptions};
@@ -34,16 +34,16 @@ const BUILD: &str = "/build";
 const SOURCE: &str = "/build/source";
 
 /// The sandboxes of a run.
-pub(super) struct Sandboxes {
+pub(super) struct BuildSandboxes {
     options: SandboxOptions,
     /// The paths that all hooks can read.
     readable: Vec<PathBuf>,
-    support: OnceLock<Support>,
+    support: OnceLock<SandboxSupport>,
     observer: Arc<dyn Observer>,
 }
 
-/// What differs between the builds of a run.
-pub(super) struct SandboxRequest<'a> {
+/// The part of a sandbox that differs between the builds of a run.
+pub(super) struct BuildSandboxRequest<'a> {
     pub(super) package: Option<&'a PackageName>,
     /// The directory for the files of the sandbox, which hooks cannot see.
     pub(super) outer: &'a Path,
@@ -56,7 +56,7 @@ pub(super) struct SandboxRequest<'a> {
 }
 
 /// The sandbox of one build.
-pub(super) struct Sandbox {
+pub(super) struct BuildSandbox {
     profile: Profile,
     launcher: PathBuf,
     /// The directory for the profile and the report.
@@ -64,11 +64,11 @@ pub(super) struct Sandbox {
     scratch: PathBuf,
     /// Variables besides those of the environment.
     variables: Vec<(OsString, OsString)>,
-    /// What is enforced, sorted.
+    /// The protections that are enforced, sorted.
     protections: Vec<Protection>,
 }
 
-impl Sandboxes {
+impl BuildSandboxes {
     pub(super) fn new(
         building: &Building,
         interpreter: &Interpreter,
@@ -97,7 +97,10 @@ impl Sandboxes {
     ///
     /// # Errors
     /// If the machine does not permit what is required, or `outer` cannot be written.
-    pub(super) fn prepare(&self, request: &SandboxRequest<'_>) -> Result<Option<Sandbox>> {
+    pub(super) fn prepare(
+        &self,
+        request: &BuildSandboxRequest<'_>,
+    ) -> Result<Option<BuildSandbox>> {
         if self.options.mode == SandboxMode::Off {
             return Ok(None);
         }
@@ -154,7 +157,7 @@ impl Sandboxes {
         variables.extend(inherited.map(|(name, value)| (name.into(), value.into())));
         let mut protections = support.protections.clone();
         protections.retain(|protection| !network || *protection != Protection::Network);
-        Ok(Some(Sandbox {
+        Ok(Some(BuildSandbox {
             profile,
             launcher: self.options.launcher.clone(),
             outer: request.outer.to_owned(),
@@ -164,11 +167,11 @@ impl Sandboxes {
         }))
     }
 
-    fn mounts(&self, request: &SandboxRequest<'_>, temporary: &Path) -> Vec<Mount> {
-        let mount = |inside: &str, outside: &Path| Mount {
+    fn mounts(&self, request: &BuildSandboxRequest<'_>, temporary: &Path) -> Vec<PathMount> {
+        let mount = |inside: &str, outside: &Path| PathMount {
             inside: inside.into(),
             outside: outside.to_owned(),
-            access: Access::Write,
+            access: PathAccess::Write,
         };
         let readable = self
             .readable
@@ -178,8 +181,8 @@ impl Sandboxes {
         let writable = request
             .package
             .and_then(|name| self.options.writable.get(name));
-        let mut mounts: Vec<Mount> = readable
-            .map(|path| Mount::same(path, Access::Read))
+        let mut mounts: Vec<PathMount> = readable
+            .map(|path| PathMount::same(path, PathAccess::Read))
             .collect();
         mounts.extend([
             mount(BUILD, request.scratch),
@@ -187,21 +190,21 @@ impl Sandboxes {
             mount("/var/tmp", temporary),
         ]);
         if request.original.is_some() {
-            mounts.push(Mount::same(request.source, Access::Write));
+            mounts.push(PathMount::same(request.source, PathAccess::Write));
         } else if !request.source.starts_with(request.scratch) {
             mounts.push(mount(SOURCE, request.source));
         }
         let writable = writable.into_iter().flatten();
-        mounts.extend(writable.map(|path| Mount::same(path, Access::Write)));
+        mounts.extend(writable.map(|path| PathMount::same(path, PathAccess::Write)));
         mounts
     }
 
     /// Returns what this machine can enforce, and warns once of what it cannot.
-    fn support(&self, scratch: &Path) -> Result<&Support> {
+    fn support(&self, scratch: &Path) -> Result<&SandboxSupport> {
         let mut is_new = false;
         let support = self.support.get_or_init(|| {
             is_new = true;
-            Support::probe(&self.options.launcher, scratch)
+            SandboxSupport::probe(&self.options.launcher, scratch)
         });
         let unprotected = support.unprotected();
         if unprotected.is_empty() {
@@ -230,12 +233,12 @@ impl Sandboxes {
     }
 }
 
-impl Sandbox {
+impl BuildSandbox {
     /// Lets hooks read `paths`.
     pub(super) fn add_readable(&mut self, paths: Vec<PathBuf>) {
         let mounts = paths
             .into_iter()
-            .map(|path| Mount::same(path, Access::Read));
+            .map(|path| PathMount::same(path, PathAccess::Read));
         self.profile.mounts.extend(mounts);
     }
 
@@ -303,10 +306,10 @@ impl Sandbox {
     }
 }
 
-fn wheels_mount(wheels: &Path) -> Mount {
-    Mount {
+fn wheels_mount(wheels: &Path) -> PathMount {
+    PathMount {
         inside: Path::new(BUILD).join("wheels"),
         outside: wheels.to_owned(),
-        access: Access::Write,
+        access: PathAccess::Write,
     }
 }

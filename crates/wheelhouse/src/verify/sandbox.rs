@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tracing::debug;
 use wheelhouse_engine::process_tree::ProcessTree;
-use wheelhouse_sandbox::{Access, Mount, Profile, Support, system_paths};
+use wheelhouse_sandbox::{PathAccess, PathMount, Profile, SandboxSupport, system_paths};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{Building, SandboxMode};
 use wheelhouse_types::sandbox::Protection;
@@ -36,7 +36,7 @@ pub(super) struct Sandbox {
     protections: Vec<Protection>,
 }
 
-/// What the programs of a verification need.
+/// The needs of the programs of a verification.
 pub(super) struct SandboxRequest<'a> {
     /// The options and variables of build hooks.
     pub(super) building: &'a Building,
@@ -75,15 +75,15 @@ impl Sandbox {
             .chain(system_paths::readable())
             .chain(request.interpreter.iter().cloned())
             .chain([request.directory.to_owned()]);
-        let mut mounts: Vec<Mount> = readable
-            .map(|path| Mount::same(path, Access::Read))
+        let mut mounts: Vec<PathMount> = readable
+            .map(|path| PathMount::same(path, PathAccess::Read))
             .collect();
-        mounts.push(Mount::same(request.scratch, Access::Write));
+        mounts.push(PathMount::same(request.scratch, PathAccess::Write));
         for temporary in ["/tmp", "/var/tmp"] {
-            mounts.push(Mount {
+            mounts.push(PathMount {
                 inside: temporary.into(),
                 outside: home.clone(),
-                access: Access::Write,
+                access: PathAccess::Write,
             });
         }
         let shown_home = home.display().to_string();
@@ -105,7 +105,7 @@ impl Sandbox {
                 protections: Vec::new(),
             });
         }
-        let support = Support::probe(&options.launcher, outer);
+        let support = SandboxSupport::probe(&options.launcher, outer);
         let hidden = options.hidden.iter().cloned();
         let profile = Profile {
             mounts,

@@ -163,7 +163,8 @@ fn arguments<'a>(first: &'a [std::ffi::OsString], more: &'a [&str]) -> Vec<&'a s
 #[test]
 #[cfg_attr(not(feature = "test-tools"), ignore = "requires curl, openssl, strace")]
 fn creates_no_socket_without_index() {
-    let (index, sandbox) = (Index::start(), Sandbox::new());
+    // The sandbox of builds has a name server.
+    let (index, sandbox) = (Index::start(), Sandbox::unconfined());
     let tool = Wheel::new("tool", "1.0");
     let gamma = Sdist::new("gamma", "1.0").requires("tool");
     index.add(&tool);

@@ -221,7 +221,7 @@ fn masks_secrets_in_output_of_failed_build() {
     let index = Index::start();
     index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(print));
     for extra in [&[][..], &["-v"], &["-vvv"], &["--json"], &["--json", "-v"]] {
-        let mut sandbox = Sandbox::new();
+        let mut sandbox = Sandbox::unconfined();
         let url = index.url_for(USER, "hunter2%40index");
         sandbox.write("pip.conf", &format!("[global]\nindex-url = {url}\n"));
         sandbox.write(

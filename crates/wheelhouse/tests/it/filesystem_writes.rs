@@ -139,6 +139,8 @@ fn writes_only_to_output_cache_and_temporary_directory() {
             sandbox.out(),
             sandbox.cache(),
             sandbox.path("tmp"),
+            // The directory of a build in its sandbox.
+            "/build".into(),
             "/dev".into(),
             "/proc/self".into(),
         ];

@@ -14,7 +14,7 @@ use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::output;
 use crate::cli::process_env::ProcessEnv;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_sandbox::Support;
+use wheelhouse_sandbox::SandboxSupport;
 
 use wheelhouse_config::{
     ConfigurationFile, ConfigurationLevel, FileStatus, PipConfiguration, ResolvedSetting, Setting,
@@ -47,7 +47,7 @@ pub(crate) fn run(
     settings.rows.sort_by_key(|row| row.option);
     let scratch = Scratch::new()?;
     let launcher = process.environment.sandbox().launcher;
-    let sandbox = Support::probe(&launcher, scratch.path());
+    let sandbox = SandboxSupport::probe(&launcher, scratch.path());
     if globals.json {
         let document = as_json(&settings, &indexes, &pip, &sandbox);
         output::data(&format!("{document:#}\n"));
@@ -61,7 +61,7 @@ fn as_json(
     settings: &Settings,
     indexes: &[String],
     pip: &PipConfiguration,
-    sandbox: &Support,
+    sandbox: &SandboxSupport,
 ) -> Value {
     let rows = settings.rows.iter().map(|row| {
         let origins: Vec<_> = row.origins.iter().map(ToString::to_string).collect();
@@ -99,7 +99,7 @@ fn as_lines(
     settings: &Settings,
     indexes: &[String],
     pip: &PipConfiguration,
-    sandbox: &Support,
+    sandbox: &SandboxSupport,
 ) -> String {
     let mut rows = vec![["OPTION".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
     rows.extend(settings.rows.iter().map(row));
@@ -138,7 +138,7 @@ fn as_lines(
 }
 
 /// Describes what the sandbox of builds can enforce on this machine, and why it cannot enforce the rest.
-fn sandbox_lines(sandbox: &Support) -> String {
+fn sandbox_lines(sandbox: &SandboxSupport) -> String {
     let list = |protections: &[Protection]| {
         let names: Vec<String> = protections.iter().map(ToString::to_string).collect();
         names.join(", ")

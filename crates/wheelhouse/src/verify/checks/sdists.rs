@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 use url::Url;
-use wheelhouse_sandbox::Support;
+use wheelhouse_sandbox::SandboxSupport;
 use wheelhouse_types::request::{Building, Requirement, SandboxMode};
 use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Error, Kind, Request, Result, Target};
@@ -36,7 +36,7 @@ impl SdistCheck<'_> {
         check.count(sdists.len(), "source distribution");
         let options = &self.building.sandbox;
         let is_offline = || {
-            let support = Support::probe(&options.launcher, self.scratch);
+            let support = SandboxSupport::probe(&options.launcher, self.scratch);
             support.protections.contains(&Protection::Network)
         };
         if options.mode == SandboxMode::Off || !is_offline() {
