@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::profile::ResourceLimits;
 
-/// ResourceLimits this process and its descendants, and never raises a limit.
+/// Limits this process and its descendants, and never raises a limit.
 pub(crate) fn apply(limits: ResourceLimits) -> io::Result<()> {
     lower(Resource::Nproc, limits.processes)?;
     lower(Resource::Fsize, limits.file_size)?;

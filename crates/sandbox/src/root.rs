@@ -228,7 +228,7 @@ impl Root<'_> {
         Ok(())
     }
 
-    /// ResourceLimits the processes of the namespace, since the resource limit does not apply to root.
+    /// Limits the processes of the namespace, since the resource limit does not apply to root.
     fn limit_processes(&self, processes: &Path) -> io::Result<()> {
         // Before this version, the setting is that of the whole machine.
         const FIRST: (u32, u32) = (6, 14);

@@ -180,9 +180,9 @@ fn filter(rules: Rules, errno: i32) -> Result<BpfProgram, seccompiler::Error> {
     Ok(filter.try_into()?)
 }
 
-/// Returns a filter for the second set of numbers that x86-64 has for the same system calls (x32).
+/// Returns the filter for the second set of numbers that x86-64 has for the same system calls (x32).
 #[cfg(target_arch = "x86_64")]
-fn other_numbers() -> Option<BpfProgram> {
+fn other_numbers() -> Vec<BpfProgram> {
     use seccompiler::sock_filter;
     const LOAD_NUMBER: u16 = 0x20;
     const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
@@ -191,15 +191,15 @@ fn other_numbers() -> Option<BpfProgram> {
     const ALLOW: u32 = 0x7fff_0000;
     const ERRNO: u32 = 0x0005_0000;
     let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
-    Some(vec![
+    vec![vec![
         instruction(LOAD_NUMBER, 0, 0, 0),
         instruction(JUMP_IF_GREATER_OR_EQUAL, 0, 1, FIRST),
         instruction(RETURN, 0, 0, ERRNO | libc::ENOSYS.cast_unsigned()),
         instruction(RETURN, 0, 0, ALLOW),
-    ])
+    ]]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn other_numbers() -> Option<BpfProgram> {
-    None
+fn other_numbers() -> Vec<BpfProgram> {
+    Vec::new()
 }

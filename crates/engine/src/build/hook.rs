@@ -237,7 +237,7 @@ impl Call<'_> {
     fn network_hint(&self, output: &str) -> Option<String> {
         let hosts = self.sandbox?.network_requests().0;
         let first = hosts.first()?;
-        let words = output
+        let mut words = output
             .split(|character: char| character.is_whitespace() || "\"'<>()`,".contains(character));
         let is_url = |word: &&str| {
             let host = word
@@ -245,7 +245,7 @@ impl Call<'_> {
                 .map(|(_, rest)| rest.split(['/', ':', '?']).next());
             host.flatten().is_some_and(|host| hosts.contains(host))
         };
-        let wanted = words.filter(is_url).next_back().unwrap_or(first);
+        let wanted = words.rfind(is_url).unwrap_or(first);
         let name = self.package.split("==").next().unwrap_or_default();
         Some(format!(
             "Its build asked for {wanted}, and builds have no network access. Provide what it needs before, or give it \

@@ -192,6 +192,34 @@ fn target(interpreter: &Interpreter, wide_unicode: bool) -> Target {
     }
 }
 
+/// Returns the paths that programs need to run `interpreter`: its prefixes and the directories of its modules.
+pub(crate) fn interpreter_paths(interpreter: &Interpreter) -> Vec<PathBuf> {
+    let scheme = interpreter.layout().scheme;
+    let real = fs_err::canonicalize(interpreter.sys_executable()).ok();
+    let prefix_of = |executable: &Path| Some(executable.parent()?.parent()?.to_owned());
+    let prefixes = [
+        Some(interpreter.sys_prefix().to_owned()),
+        Some(interpreter.sys_base_prefix().to_owned()),
+        prefix_of(interpreter.real_executable()),
+        real.as_deref().and_then(prefix_of),
+    ];
+    let prefixes = prefixes.into_iter().flatten();
+    // A prefix that cannot be shown as a whole, such as the home directory, is shown in parts.
+    let parts = |prefix: PathBuf| {
+        let parts = ["bin", "include", "lib", "lib64"].map(|name| prefix.join(name));
+        std::iter::once(prefix).chain(parts)
+    };
+    let paths = [
+        interpreter.stdlib().to_owned(),
+        scheme.purelib,
+        scheme.platlib,
+        scheme.include,
+        scheme.scripts,
+    ];
+    let paths = paths.into_iter().chain(prefixes.flat_map(parts));
+    paths.filter(|path| path.parent().is_some()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,32 +265,4 @@ mod tests {
         assert_eq!(found, root.join("versions/3.9.18/bin/python"));
         assert_eq!(locate(Some("3.8"), &environment), None);
     }
-}
-
-/// Returns the paths that programs need to run `interpreter`: its prefixes and the directories of its modules.
-pub(crate) fn interpreter_paths(interpreter: &Interpreter) -> Vec<PathBuf> {
-    let scheme = interpreter.layout().scheme;
-    let real = fs_err::canonicalize(interpreter.sys_executable()).ok();
-    let prefix_of = |executable: &Path| Some(executable.parent()?.parent()?.to_owned());
-    let prefixes = [
-        Some(interpreter.sys_prefix().to_owned()),
-        Some(interpreter.sys_base_prefix().to_owned()),
-        prefix_of(interpreter.real_executable()),
-        real.as_deref().and_then(prefix_of),
-    ];
-    let prefixes = prefixes.into_iter().flatten();
-    // A prefix that cannot be shown as a whole, such as the home directory, is shown in parts.
-    let parts = |prefix: PathBuf| {
-        let parts = ["bin", "include", "lib", "lib64"].map(|name| prefix.join(name));
-        std::iter::once(prefix).chain(parts)
-    };
-    let paths = [
-        interpreter.stdlib().to_owned(),
-        scheme.purelib,
-        scheme.platlib,
-        scheme.include,
-        scheme.scripts,
-    ];
-    let paths = paths.into_iter().chain(prefixes.flat_map(parts));
-    paths.filter(|path| path.parent().is_some()).collect()
 }
