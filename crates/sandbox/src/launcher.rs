@@ -36,7 +36,8 @@ pub(crate) struct Launch {
 }
 
 impl Profile {
-    /// Returns the arguments with which the launcher runs the command that they are followed by. Writes the profile to `file`.
+    /// Returns the arguments with which the launcher runs the command that they are followed by, or prints the protections if
+    /// none follows. Writes the profile to `file`.
     ///
     /// # Errors
     /// If `file` cannot be written.
@@ -45,11 +46,6 @@ impl Profile {
         fs_err::write(file, bytes)?;
         Ok(vec![COMMAND.into(), RUN.into(), file.into()])
     }
-}
-
-/// Returns the arguments with which the launcher prints the protections of `profile`.
-pub(crate) fn probe_words(profile: &Profile, file: &Path) -> io::Result<Vec<OsString>> {
-    profile.launcher_words(file)
 }
 
 /// Runs the launcher. `arguments` follow [`COMMAND`] on the command line of this process, which must not have started a

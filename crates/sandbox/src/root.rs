@@ -64,7 +64,6 @@ pub(crate) fn enter(profile: &Profile) -> io::Result<()> {
     root.add_processes()?;
     root.replace_system_files()?;
     root.make_read_only()?;
-    fs_err::canonicalize(&root.staging)?;
     std::env::set_current_dir(&root.staging)?;
     rustix::process::pivot_root(".", ".").map_err(|error| about(&root.staging, error))?;
     unmount(".", UnmountFlags::DETACH).map_err(|error| about(&root.staging, error))?;

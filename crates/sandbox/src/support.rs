@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use tracing::debug;
+use wheelhouse_types::request::SandboxMode;
 use wheelhouse_types::sandbox::Protection;
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::profile::{PathAccess, PathMount, Profile};
-use crate::{launcher, system_paths};
+use crate::system_paths;
 
 /// The means by which a profile is enforced.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -83,6 +85,28 @@ impl SandboxSupport {
         }
     }
 
+    /// Describes what is not enforced, and why. Returns `None` if everything is.
+    ///
+    /// # Errors
+    /// [`Kind::Build`] if `mode` requires everything.
+    pub fn shortfall(&self, mode: SandboxMode) -> Result<Option<String>> {
+        let unprotected = self.unprotected();
+        if unprotected.is_empty() {
+            return Ok(None);
+        }
+        let missing: Vec<String> = unprotected.iter().map(ToString::to_string).collect();
+        let missing = missing.join(", ");
+        let reasons = self.missing.iter().map(|missing| missing.reason.as_str());
+        let reasons = reasons.collect::<Vec<_>>().join("; ");
+        if mode == SandboxMode::Require {
+            let message = format!("the sandbox cannot protect on this machine: {missing}");
+            return Err(Error::new(Kind::Build, message)
+                .with_detail(reasons)
+                .with_hint("Permit user namespaces or Landlock, or use --sandbox auto."));
+        }
+        Ok(Some(format!("{missing} ({reasons})")))
+    }
+
     /// Returns the protections that are not enforced.
     #[must_use]
     pub fn unprotected(&self) -> Vec<Protection> {
@@ -92,7 +116,11 @@ impl SandboxSupport {
 }
 
 /// Runs `launcher` with a profile that lets it do nothing. Returns what was enforced, or why the mechanism does not work.
-fn probe(launcher: &Path, scratch: &Path, mechanism: Mechanism) -> Result<Vec<Protection>, String> {
+fn probe(
+    launcher: &Path,
+    scratch: &Path,
+    mechanism: Mechanism,
+) -> std::result::Result<Vec<Protection>, String> {
     let directory = tempfile::tempdir_in(scratch).map_err(|error| error.to_string())?;
     let staging = directory.path().join("root");
     fs_err::create_dir(&staging).map_err(|error| error.to_string())?;
@@ -108,7 +136,9 @@ fn probe(launcher: &Path, scratch: &Path, mechanism: Mechanism) -> Result<Vec<Pr
         ..Profile::default()
     };
     let file = directory.path().join("profile.json");
-    let words = launcher::probe_words(&profile, &file).map_err(|error| error.to_string())?;
+    let words = profile
+        .launcher_words(&file)
+        .map_err(|error| error.to_string())?;
     let output = Command::new(launcher)
         .args(words)
         .stdin(Stdio::null())
@@ -119,4 +149,30 @@ fn probe(launcher: &Path, scratch: &Path, mechanism: Mechanism) -> Result<Vec<Pr
         return Err(message.trim().to_owned());
     }
     serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_protection_is_an_error_only_if_it_is_required() {
+        let support = SandboxSupport {
+            mechanism: Mechanism::None,
+            protections: vec![Protection::Network, Protection::SystemCalls],
+            missing: vec![MissingMechanism {
+                mechanism: Mechanism::Landlock,
+                reason: "not permitted".to_owned(),
+            }],
+        };
+        let shortfall = support.shortfall(SandboxMode::Auto).unwrap();
+        assert_eq!(shortfall.unwrap(), "files, processes (not permitted)");
+        let error = support.shortfall(SandboxMode::Require).unwrap_err();
+        assert!(error.to_string().contains("files, processes"), "{error}");
+        let complete = SandboxSupport {
+            protections: Protection::ALL.into(),
+            ..support
+        };
+        assert!(complete.shortfall(SandboxMode::Require).unwrap().is_none());
+    }
 }

@@ -1,5 +1,6 @@
 //! The paths of the operating system: what every program needs, and what none may read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Directories with programs, libraries and configuration.
@@ -59,8 +60,7 @@ fn existing(paths: &[&str]) -> Vec<PathBuf> {
 }
 
 /// Returns the absolute paths in the value of a variable, such as those of `-I/opt/include -L/opt/lib` or `/a/lib:/b/lib`.
-#[must_use]
-pub fn paths_in(value: &str) -> Vec<PathBuf> {
+fn paths_in(value: &str) -> Vec<PathBuf> {
     let words = value.split([':', ';', ',', '=', ' ', '\t', '"', '\'']);
     let of_word = |word: &str| word.find('/').map(|start| PathBuf::from(&word[start..]));
     // In `../include` the path is relative.
@@ -72,8 +72,25 @@ pub fn paths_in(value: &str) -> Vec<PathBuf> {
     paths.filter(|path| path.parent().is_some()).collect()
 }
 
+/// Returns the paths that programs need: the system, `own` ones, and what the `values` of variables name.
+///
+/// Leaves out a path at or above a `hidden` one, such as a home directory in `PATH`, unless the system has it.
+pub fn of_programs<'a>(
+    values: impl IntoIterator<Item = &'a String>,
+    own: Vec<PathBuf>,
+    hidden: &[PathBuf],
+) -> BTreeSet<PathBuf> {
+    let named = values.into_iter().flat_map(|value| paths_in(value));
+    let paths = named.flat_map(with_libraries).chain(own);
+    let has_hidden = |path: &PathBuf| hidden.iter().any(|hidden| hidden.starts_with(path));
+    paths
+        .filter(|path| !has_hidden(path))
+        .chain(readable())
+        .collect()
+}
+
 /// Returns `path` and, for a directory of programs, the directories beside it that the programs may need.
-pub fn with_libraries(path: PathBuf) -> impl Iterator<Item = PathBuf> {
+fn with_libraries(path: PathBuf) -> impl Iterator<Item = PathBuf> {
     const BESIDE: [&str; 5] = ["include", "lib", "lib32", "lib64", "libexec"];
     let has_programs = path
         .file_name()
@@ -126,6 +143,15 @@ mod tests {
         assert_eq!(paths("-Wl,-rpath,/opt/lib"), [Path::new("/opt/lib")]);
         assert_eq!(paths("--sysroot=/srv/root"), [Path::new("/srv/root")]);
         assert!(paths("-I../include -DX=1 /").is_empty());
+    }
+
+    #[test]
+    fn home_in_search_path_stays_hidden() {
+        let path = "/home/user:/home:/home/user/tools/bin".to_owned();
+        let paths = of_programs([&path], vec!["/srv/python".into()], &["/home/user".into()]);
+        let has = |path: &str| paths.contains(Path::new(path));
+        assert!(has("/home/user/tools/bin") && has("/srv/python") && has("/usr"));
+        assert!(!has("/home/user") && !has("/home"));
     }
 
     #[test]

@@ -11,7 +11,6 @@
 //!
 //! Without mount namespaces, the hooks use the paths outside.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -23,7 +22,7 @@ use wheelhouse_sandbox::{
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{Building, SandboxMode, SandboxOptions};
 use wheelhouse_types::sandbox::Protection;
-use wheelhouse_types::{Error, Event, Kind, Observer, PackageName, Result};
+use wheelhouse_types::{Event, Kind, Observer, PackageName, Result};
 
 use crate::python::interpreter_paths;
 
@@ -74,16 +73,11 @@ impl BuildSandboxes {
         interpreter: &Interpreter,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let values = building.environment.values();
-        let of_variables = values.flat_map(|value| system_paths::paths_in(value));
-        let of_variables = of_variables.flat_map(system_paths::with_libraries);
-        let mut readable: BTreeSet<PathBuf> =
-            of_variables.chain(interpreter_paths(interpreter)).collect();
-        // A home directory in `PATH`, or as the prefix of an interpreter, stays hidden as a whole.
-        let hidden = &building.sandbox.hidden;
-        let has_hidden = |path: &PathBuf| hidden.iter().any(|hidden| hidden.starts_with(path));
-        readable.retain(|path| !has_hidden(path));
-        readable.extend(system_paths::readable());
+        let mut readable = system_paths::of_programs(
+            building.environment.values(),
+            interpreter_paths(interpreter),
+            &building.sandbox.hidden,
+        );
         readable.extend(building.sandbox.readable.iter().cloned());
         Self {
             options: building.sandbox.clone(),
@@ -206,27 +200,10 @@ impl BuildSandboxes {
             is_new = true;
             SandboxSupport::probe(&self.options.launcher, scratch)
         });
-        let unprotected = support.unprotected();
-        if unprotected.is_empty() {
-            return Ok(support);
-        }
-        let missing: Vec<String> = unprotected.iter().map(ToString::to_string).collect();
-        let missing = missing.join(", ");
-        let reasons: Vec<&str> = support
-            .missing
-            .iter()
-            .map(|missing| missing.reason.as_str())
-            .collect();
-        let reasons = reasons.join("; ");
-        if self.options.mode == SandboxMode::Require {
-            let message = format!("the sandbox cannot protect on this machine: {missing}");
-            return Err(Error::new(Kind::Build, message)
-                .with_detail(reasons)
-                .with_hint("Permit user namespaces or Landlock, or build with --sandbox auto."));
-        }
-        if is_new {
-            let message =
-                format!("builds are sandboxed in part; not protected: {missing} ({reasons})");
+        if let Some(shortfall) = support.shortfall(self.options.mode)?
+            && is_new
+        {
+            let message = format!("builds are sandboxed in part; not protected: {shortfall}");
             self.observer.observe(&Event::warning(message));
         }
         Ok(support)

@@ -60,7 +60,7 @@ impl Sandbox {
     /// Creates a sandbox, with the home directory `scratch/home`.
     ///
     /// # Errors
-    /// When a directory cannot be created.
+    /// When a directory cannot be created, or the machine does not permit what is required.
     pub(super) fn new(request: &SandboxRequest<'_>) -> Result<Self> {
         let (options, outer) = (&request.building.sandbox, request.outer);
         let failed = || "failed to create a temporary directory".to_owned();
@@ -68,13 +68,10 @@ impl Sandbox {
         for directory in [&home, &staging] {
             fs_err::create_dir_all(directory).context(Kind::Publish, failed)?;
         }
-        let values = request.building.environment.values();
-        let readable = values
-            .flat_map(|value| system_paths::paths_in(value))
-            .flat_map(system_paths::with_libraries)
-            .chain(system_paths::readable())
-            .chain(request.interpreter.iter().cloned())
-            .chain([request.directory.to_owned()]);
+        let variables = request.building.environment.values();
+        let interpreter = request.interpreter.clone();
+        let readable = system_paths::of_programs(variables, interpreter, &options.hidden);
+        let readable = readable.into_iter().chain([request.directory.to_owned()]);
         let mut mounts: Vec<PathMount> = readable
             .map(|path| PathMount::same(path, PathAccess::Read))
             .collect();
@@ -106,6 +103,7 @@ impl Sandbox {
             });
         }
         let support = SandboxSupport::probe(&options.launcher, outer);
+        support.shortfall(options.mode)?;
         let hidden = options.hidden.iter().cloned();
         let profile = Profile {
             mounts,
