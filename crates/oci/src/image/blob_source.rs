@@ -1,8 +1,10 @@
 //! Sources of the bytes of blobs, which can be read repeatedly.
 
 use std::io::{self, BufReader, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use fs_err::File;
 use oci_spec::image::Descriptor;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
@@ -19,6 +21,8 @@ pub enum BlobSource {
     Layer(Layer),
     /// Bytes in memory.
     Bytes(Vec<u8>),
+    /// A file.
+    File(PathBuf),
     /// A blob of another image.
     Image(Arc<dyn ImageReader>, Box<Descriptor>),
     /// The decompressed content of a blob of another image.
@@ -64,6 +68,12 @@ impl BlobSource {
         match self {
             Self::Layer(layer) => layer.write_stored(out),
             Self::Bytes(bytes) => out.write_all(bytes).context(Kind::Publish, failed),
+            Self::File(path) => {
+                let mut file = File::open(path).context(Kind::Publish, failed)?;
+                io::copy(&mut file, out)
+                    .map(drop)
+                    .context(Kind::Publish, failed)
+            }
             Self::Image(source, descriptor) => {
                 let mut blob = source.blob(descriptor)?;
                 io::copy(&mut blob, out)

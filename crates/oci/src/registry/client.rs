@@ -48,6 +48,8 @@ pub enum Purpose {
         /// The repositories from which blobs are mounted.
         from: Vec<String>,
     },
+    /// Reading and deleting.
+    Delete,
 }
 
 impl Registry {
@@ -59,7 +61,7 @@ impl Registry {
     pub async fn open(reference: &Reference, access: &Access, purpose: Purpose) -> Result<Self> {
         let kind = match purpose {
             Purpose::Pull => Kind::Fetch,
-            Purpose::Push { .. } => Kind::Publish,
+            Purpose::Push { .. } | Purpose::Delete => Kind::Publish,
         };
         if access.offline {
             let message = format!("docker://{reference} cannot be reached with --offline");
@@ -224,7 +226,7 @@ impl Registry {
     }
 
     /// Returns whether `url` belongs to the registry itself.
-    fn is_own(&self, url: &Url) -> bool {
+    pub(super) fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.shared.base.origin()
     }
 
@@ -307,6 +309,7 @@ fn basic(user: &str, password: &str) -> String {
 fn scopes(repository: &str, purpose: &Purpose) -> Vec<String> {
     match purpose {
         Purpose::Pull => vec![format!("repository:{repository}:pull")],
+        Purpose::Delete => vec![format!("repository:{repository}:pull,delete")],
         Purpose::Push { from } => {
             let own = format!("repository:{repository}:pull,push");
             let from = from.iter().map(|from| format!("repository:{from}:pull"));

@@ -252,6 +252,11 @@ impl BodyReader {
         }
     }
 
+    /// Returns the length of the body in bytes, if the server states it.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Box<FailedRequest>> {
         let start = Instant::now();
         let chunk = self.response.chunk().await;

@@ -3,6 +3,7 @@
 //! 1. [`credentials`] reads the credential files and helpers of docker and podman.
 //! 2. [`client`] sends requests over HTTP, with retries and authentication.
 //! 3. [`push`] and [`pull`] transfer images; [`referrers`] attaches documents to them.
+//! 4. [`repository`] lists the tags of a repository and deletes its documents.
 //!
 //! Credentials are sent to the registry and to its token server. They are never sent to the target of a redirect, nor over
 //! plain HTTP to another machine unless the user allows it.
@@ -16,6 +17,7 @@ pub(super) mod http;
 pub mod pull;
 pub mod push;
 pub mod referrers;
+pub mod repository;
 
 pub use access::Access;
 pub use client::Registry;

@@ -1,9 +1,11 @@
 //! Downloads of manifests and blobs. An interrupted download of a blob is resumed.
 
-use reqwest::StatusCode;
+use hyper::body::Bytes;
 use reqwest::header::{ACCEPT, RANGE};
+use reqwest::{Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
+use url::Url;
 use wheelhouse_types::Result;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::retry::MIN_PROGRESS;
@@ -32,7 +34,10 @@ impl Registry {
     }
 
     /// Downloads a manifest or index as [`Registry::document`] does, or returns `None` if it does not exist.
-    pub(super) async fn optional_document(&self, reference: &str) -> Result<Option<Vec<u8>>> {
+    ///
+    /// # Errors
+    /// As [`Registry::document`].
+    pub async fn optional_document(&self, reference: &str) -> Result<Option<Vec<u8>>> {
         let url = self.url(&format!("manifests/{reference}"));
         let mut failures = 0;
         loop {
@@ -82,54 +87,124 @@ impl Registry {
         sender: &Sender<std::io::Result<Vec<u8>>>,
     ) -> Result<()> {
         let url = self.url(&format!("blobs/{digest}"));
-        let (mut offset, mut failures) = (0, 0);
-        loop {
-            let get = || {
-                let request = self.client().get(url.clone());
-                if offset == 0 {
-                    return request;
-                }
-                request.header(RANGE, format!("bytes={offset}-"))
-            };
-            let response = self.ensure_success(self.send(get).await?, "a blob").await?;
-            // A registry without support for ranges sends the whole blob.
-            let skip = if response.status() == StatusCode::PARTIAL_CONTENT {
-                0
-            } else {
-                offset
-            };
-            let start = offset;
-            let body = BodyReader::new(response, self.timeout());
-            let Err(failed) = forward(body, skip, &mut offset, sender).await else {
-                tracing::debug!(digest, bytes = offset, "downloaded a blob");
+        let response = self.request_blob(&url, 0).await?;
+        let response = self.ensure_success(response, "a blob").await?;
+        let mut download = BlobDownload::new(self.clone(), url, response);
+        while let Some(chunk) = download.chunk().await? {
+            if sender.send(Ok(chunk.to_vec())).await.is_err() {
                 return Ok(());
-            };
-            // An attempt with progress resets the count.
-            failures = if offset >= start + MIN_PROGRESS {
-                1
-            } else {
-                failures + 1
-            };
-            self.pause(*failed, failures).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// Starts the download of the blob with `digest`, without verifying its digest. Returns `None` if the repository does
+    /// not have it.
+    ///
+    /// # Errors
+    /// Fails if the registry cannot be reached or rejects the request.
+    pub async fn open_blob(&self, digest: &str) -> Result<Option<BlobDownload>> {
+        let url = self.url(&format!("blobs/{digest}"));
+        let response = self.request_blob(&url, 0).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let response = self.ensure_success(response, "a blob").await?;
+        Ok(Some(BlobDownload::new(self.clone(), url, response)))
+    }
+
+    async fn request_blob(&self, url: &Url, offset: u64) -> Result<Response> {
+        let get = || {
+            let request = self.client().get(url.clone());
+            if offset == 0 {
+                return request;
+            }
+            request.header(RANGE, format!("bytes={offset}-"))
+        };
+        self.send(get).await
     }
 }
 
-/// Forwards the body without its first `skip` bytes to `sender`, and adds the number of bytes to `offset`.
-async fn forward(
-    mut body: BodyReader,
-    mut skip: u64,
-    offset: &mut u64,
-    sender: &Sender<std::io::Result<Vec<u8>>>,
-) -> Result<(), Box<FailedRequest>> {
-    while let Some(chunk) = body.chunk().await? {
-        let skipped = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
-        skip -= skipped as u64;
-        let chunk = chunk[skipped..].to_vec();
-        *offset += chunk.len() as u64;
-        if sender.send(Ok(chunk)).await.is_err() {
-            return Ok(());
+/// A download of a blob, which is continued after an interruption.
+pub struct BlobDownload {
+    registry: Registry,
+    url: Url,
+    body: BodyReader,
+    /// The number of bytes of the response that were returned from an earlier one.
+    skip: u64,
+    /// The number of bytes that were returned.
+    offset: u64,
+    /// The offset at the start of the response.
+    start: u64,
+    failures: u32,
+}
+
+impl BlobDownload {
+    fn new(registry: Registry, url: Url, response: Response) -> Self {
+        Self {
+            body: BodyReader::new(response, registry.timeout()),
+            registry,
+            url,
+            skip: 0,
+            offset: 0,
+            start: 0,
+            failures: 0,
         }
     }
-    Ok(())
+
+    /// Returns the size of the blob in bytes, if the registry states it.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.body.length()
+    }
+
+    /// Returns the next bytes, or `None` at the end.
+    ///
+    /// # Errors
+    /// Fails if the download was interrupted and cannot be continued.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let chunk = match self.body.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => {
+                    let path = self.url.path();
+                    tracing::debug!(path, bytes = self.offset, "downloaded a blob");
+                    return Ok(None);
+                }
+                Err(failed) => {
+                    self.resume(*failed).await?;
+                    continue;
+                }
+            };
+            let skipped =
+                usize::try_from(self.skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+            self.skip -= skipped as u64;
+            let chunk = chunk.slice(skipped..);
+            self.offset += chunk.len() as u64;
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+    }
+
+    async fn resume(&mut self, failed: FailedRequest) -> Result<()> {
+        // An attempt with progress resets the count.
+        self.failures = if self.offset >= self.start + MIN_PROGRESS {
+            1
+        } else {
+            self.failures + 1
+        };
+        self.registry.pause(failed, self.failures).await?;
+        let response = self.registry.request_blob(&self.url, self.offset).await?;
+        let response = self.registry.ensure_success(response, "a blob").await?;
+        // A registry without support for ranges sends the whole blob.
+        self.skip = if response.status() == StatusCode::PARTIAL_CONTENT {
+            0
+        } else {
+            self.offset
+        };
+        self.start = self.offset;
+        self.body = BodyReader::new(response, self.registry.timeout());
+        Ok(())
+    }
 }
