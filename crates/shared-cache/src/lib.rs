@@ -1,2 +1,17 @@
 //! A build cache that machines share: built wheels by the inputs of their builds, and files by digest, in a registry, a
 //! bucket, an HTTP server or a directory.
+//!
+//! 1. [`connect`] opens a [`Location`]: a place that holds records by build key and files by digest, and verifies nothing.
+//!
+//! The layout is the same everywhere: `ac/KEY` has the record of a build, and `cas/SHA256` the bytes of a file.
+
+#![warn(missing_docs)]
+
+mod connect;
+mod location;
+mod objects;
+#[cfg(test)]
+mod testing;
+
+pub use connect::{ConnectOptions, connect};
+pub use location::{Entry, EntryName, FileId, Location, MAX_RECORD, NotAnEntry, RemoteFile};

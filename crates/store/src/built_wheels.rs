@@ -5,10 +5,12 @@
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Component, Path};
+use std::str::FromStr;
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelhouse_fs::digest::Digester;
+use wheelhouse_types::digest::InvalidDigest;
 use wheelhouse_types::provenance::{BuildInputs, BuildRun};
 use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Result, Sha256};
@@ -43,6 +45,14 @@ impl BuildKey {
             add(value.as_ref());
         }
         Self(digester.finish().sha256)
+    }
+}
+
+impl FromStr for BuildKey {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> std::result::Result<Self, InvalidDigest> {
+        text.parse().map(Self)
     }
 }
 

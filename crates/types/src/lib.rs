@@ -8,6 +8,7 @@
 
 #![warn(missing_docs)]
 
+pub mod cache_location;
 pub mod digest;
 pub mod display;
 pub mod distribution;
@@ -35,6 +36,7 @@ pub mod toml_reader;
 pub mod unsatisfied;
 pub mod upload_time;
 
+pub use cache_location::CacheLocation;
 pub use digest::{Hashes, Sha256};
 pub use distribution::{Artifact, Distribution, Location, Origin, Source, names_image};
 pub use error::{Error, Kind, Result};

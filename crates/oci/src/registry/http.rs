@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use url::Url;
 use wheelhouse_transport::{Peer, Unreachable, tls_with};
@@ -15,7 +15,17 @@ use super::access::Access;
 
 /// Creates a client for the registry itself.
 pub(super) fn client(access: &Access) -> Result<Client> {
-    build(builder(access)?.redirect(redirect::Policy::custom(follow)))
+    client_with(access, HeaderMap::new())
+}
+
+/// Creates a client that sends `headers` with each request, but credentials among them not to other hosts. It follows
+/// redirects unless they lead from a server with TLS to one without.
+///
+/// # Errors
+/// [`Kind::Input`] if the certificates cannot be read or the proxy is not valid.
+pub fn client_with(access: &Access, headers: HeaderMap) -> Result<Client> {
+    let builder = builder(access)?.default_headers(headers);
+    build(builder.redirect(redirect::Policy::custom(follow)))
 }
 
 /// Creates a client for token servers. It follows no redirects, because its requests carry credentials.

@@ -22,3 +22,4 @@ pub mod repository;
 pub use access::Access;
 pub use client::Registry;
 pub use credentials::Credentials;
+pub use http::client_with;

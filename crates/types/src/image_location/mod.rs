@@ -171,7 +171,7 @@ pub fn meant(text: &str) -> String {
     }
 }
 
-fn reference(text: &str) -> Result<Reference> {
+pub(crate) fn reference(text: &str) -> Result<Reference> {
     reference::parse(text).ok_or_else(|| {
         let message = format!("`{text}` is not an image name");
         Error::new(Kind::Input, message)

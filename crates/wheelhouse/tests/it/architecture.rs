@@ -16,7 +16,7 @@ const MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// The crates that touch files and processes, besides the program.
-const LIBRARIES: [&str; 12] = [
+const LIBRARIES: [&str; 13] = [
     "archive",
     "attest",
     "cargo",
@@ -27,6 +27,7 @@ const LIBRARIES: [&str; 12] = [
     "publish",
     "sandbox",
     "sbom",
+    "shared-cache",
     "store",
     "transport",
 ];

@@ -1,0 +1,45 @@
+//! Opens locations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wheelhouse_oci::registry::Access;
+use wheelhouse_types::{CacheLocation, Error, Kind, Result};
+
+use crate::location::Location;
+use crate::objects::ObjectLocation;
+
+/// The options of connections to locations.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// The options of connections to registries. Time-out, certificates, proxy and `offline` are those of all locations.
+    pub access: Access,
+    /// The environment variables that configure buckets, such as `AWS_ENDPOINT_URL` and `GOOGLE_APPLICATION_CREDENTIALS`.
+    /// Others are ignored.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Opens `location`. If it `is_written` and a directory, the directory is created.
+///
+/// # Errors
+/// [`Kind::Input`] if the options are not sufficient, and other kinds if a server cannot be reached. A location that sends
+/// no request when it is opened may fail later.
+pub async fn connect(
+    location: &CacheLocation,
+    options: &ConnectOptions,
+    is_written: bool,
+) -> Result<Arc<dyn Location>> {
+    if options.access.offline && location.is_remote() {
+        let message = format!("{location} cannot be reached with --offline");
+        return Err(Error::new(Kind::Fetch, message));
+    }
+    match location {
+        CacheLocation::Registry(_) => {
+            let message = format!("{location}: registries are not supported yet");
+            Err(Error::new(Kind::Input, message))
+        }
+        _ => Ok(Arc::new(ObjectLocation::open(
+            location, options, is_written,
+        )?)),
+    }
+}
