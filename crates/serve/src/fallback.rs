@@ -8,60 +8,42 @@
 //! If the index cannot be reached, pages have what is there, and the failure is logged.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use futures::{StreamExt as _, stream};
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use reqwest::{Client, ClientBuilder, Response, redirect};
-use tokio::sync::Semaphore;
+use hyper::header::{CONTENT_TYPE, ETAG};
 use url::Url;
 use wheelhouse_publish::addition::AddedEntry;
 use wheelhouse_publish::simple_index::{self, IndexedProject, Page};
 use wheelhouse_publish::{AddOutcome, Addition, DirectoryPublisher, IndexedWheel};
-use wheelhouse_transport::{Unreachable, tls_with};
-use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::{Sdist, Wheel};
 use wheelhouse_types::redact::{redacted, without_credentials};
 use wheelhouse_types::{
-    Error, Kind, Manifest, Origin, PackageName, ProjectStatus, Result, Sha256, StatusMarker,
-    Version, WheelFilename, limits,
+    Kind, Manifest, Origin, PackageName, ProjectStatus, Result, Sha256, StatusMarker, Version,
+    WheelFilename, limits,
 };
 
+pub(crate) use self::pull_through::PullThrough;
+use self::upstream::{Upstream, read_body};
 use self::upstream_page::{JSON, UpstreamFile, UpstreamPage};
 use crate::incoming::{self, FileLocks, Incoming, ReceivedFile};
-use crate::index::Index;
-use crate::scope::Scope;
-use crate::snapshot::Snapshot;
 
+mod pull_through;
+mod upstream;
 mod upstream_page;
-
-/// The formats of pages, by preference.
-const ACCEPT_PAGES: &str = "application/vnd.pypi.simple.v1+json, \
-     application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 
 /// The time for which a page is used without asking again.
 const FRESH: Duration = Duration::from_mins(1);
-
-/// The time for which an index that cannot be reached is not asked again.
-const UNREACHABLE: Duration = Duration::from_secs(10);
 
 /// The number of pages that are kept in memory.
 const PAGES: usize = 512;
 
 /// The total size of the metadata files that are kept in memory, in bytes.
 const METADATA: usize = 64 << 20;
-
-/// The number of pages that are requested at once to learn the newest versions.
-const CONCURRENT_PAGES: usize = 4;
-
-/// The number of concurrent requests to the index.
-const REQUESTS: usize = 32;
 
 /// The options of a fallback.
 #[derive(Clone, Debug)]
@@ -79,17 +61,11 @@ pub struct FallbackOptions {
 /// Another index whose files fill a wheelhouse.
 #[derive(Debug)]
 pub(crate) struct Fallback {
-    index: Url,
-    /// The URL of the index as it is recorded and shown.
-    shown: String,
+    upstream: Upstream,
     publisher: DirectoryPublisher,
-    client: Client,
-    requests: Semaphore,
     locks: FileLocks,
     pages: Mutex<HashMap<PackageName, CachedPage>>,
     metadata: Mutex<HashMap<String, Bytes>>,
-    /// The time of the last failure to reach the index.
-    unreachable: Mutex<Option<Instant>>,
 }
 
 /// The last response about a project.
@@ -135,34 +111,15 @@ impl Fallback {
     /// # Errors
     /// [`Kind::Input`] if the URL is not one of an HTTP server, or if the certificates or the proxy cannot be used.
     pub(crate) fn new(options: FallbackOptions, directory: PathBuf) -> Result<Self> {
-        let mut index = options.index;
-        let shown = redacted(without_credentials(&index).as_str());
-        let can_have_path = index.path_segments_mut().map(|mut segments| {
-            segments.pop_if_empty().push("");
-        });
-        if can_have_path.is_err() || !matches!(index.scheme(), "http" | "https") {
-            let message = format!("`{shown}` is not the URL of an index on an HTTP server");
-            return Err(Error::new(Kind::Input, message));
-        }
-        index.set_fragment(None);
-        let client = client(
-            options.certificates.as_deref(),
-            options.proxy.as_deref(),
-            options.timeout,
-        )?;
         Ok(Self {
-            index,
-            shown,
+            upstream: Upstream::new(options)?,
             publisher: DirectoryPublisher {
                 directory,
                 overwrite: false,
             },
-            client,
-            requests: Semaphore::new(REQUESTS),
             locks: FileLocks::default(),
             pages: Mutex::default(),
             metadata: Mutex::default(),
-            unreachable: Mutex::default(),
         })
     }
 
@@ -174,7 +131,9 @@ impl Fallback {
         manifests: impl IntoIterator<Item = &'a Manifest>,
     ) -> bool {
         let is_from_index = |origin: &Origin| match origin {
-            Origin::Index { url } => url.trim_end_matches('/') == self.shown.trim_end_matches('/'),
+            Origin::Index { url } => {
+                url.trim_end_matches('/') == self.upstream.shown.trim_end_matches('/')
+            }
             _ => false,
         };
         manifests.into_iter().all(|manifest| {
@@ -212,7 +171,7 @@ impl Fallback {
         for file in local {
             let other = files.insert(&file.filename, file);
             if other.is_some_and(|other| other.sha256 != file.sha256) {
-                let (index, filename) = (&self.shown, &file.filename);
+                let (index, filename) = (&self.upstream.shown, &file.filename);
                 tracing::warn!(index, filename, "the index has another file of this name");
             }
         }
@@ -284,9 +243,7 @@ impl Fallback {
         }
         let known = locked(&self.pages).get(name).cloned();
         let stale = |known: Option<CachedPage>| known.map(|known| known.page).ok_or(Unavailable);
-        if let Some(failed) = *locked(&self.unreachable)
-            && failed.elapsed() < UNREACHABLE
-        {
+        if self.upstream.was_unreachable() {
             return stale(known);
         }
         match self.request_page(name, known.as_ref()).await {
@@ -296,7 +253,7 @@ impl Fallback {
                 Ok(page)
             }
             Err(reason) => {
-                let index = &self.shown;
+                let index = &self.upstream.shown;
                 tracing::warn!(index, %name, reason, "the fallback index does not answer");
                 stale(known)
             }
@@ -324,15 +281,10 @@ impl Fallback {
         name: &PackageName,
         known: Option<&CachedPage>,
     ) -> Result<CachedPage, String> {
-        let url = self.index.join(&format!("{name}/"));
-        let url = url.map_err(|error| error.to_string())?;
-        let mut request = self.client.get(url).header(ACCEPT, ACCEPT_PAGES);
-        if let Some(tag) = known.and_then(|known| known.entity_tag.as_ref()) {
-            request = request.header(IF_NONE_MATCH, tag);
-        }
-        let _permit = self.requests.acquire().await;
+        let tag = known.and_then(|known| known.entity_tag.as_ref());
+        let _permit = self.upstream.permit().await;
         let checked = Instant::now();
-        let mut response = self.send(request).await?;
+        let mut response = self.upstream.page(name, tag).await?;
         tracing::debug!(%name, status = response.status().as_u16(), "asked the fallback index");
         let page = match (response.status(), known) {
             (StatusCode::NOT_MODIFIED, Some(known)) => {
@@ -376,8 +328,8 @@ impl Fallback {
         let mut url = file.url.clone();
         url.set_path(&format!("{}.metadata", url.path()));
         let fetched = async {
-            let _permit = self.requests.acquire().await;
-            let mut response = self.get_file(url).await?;
+            let _permit = self.upstream.permit().await;
+            let mut response = self.upstream.file(url).await?;
             read_body(&mut response, limits::METADATA).await
         };
         let bytes: Bytes = match fetched.await {
@@ -407,13 +359,17 @@ impl Fallback {
             Ok(None) | Err(_) => {}
         }
         let received = {
-            let _permit = self.requests.acquire().await;
+            let _permit = self.upstream.permit().await;
             match self.receive(file).await {
                 Ok(received) => received,
                 Err(reason) => return self.failed(filename, &reason),
             }
         };
-        let (publisher, file, shown) = (self.publisher.clone(), file.clone(), self.shown.clone());
+        let (publisher, file, shown) = (
+            self.publisher.clone(),
+            file.clone(),
+            self.upstream.shown.clone(),
+        );
         let page = locked(&self.pages).get(&file.indexed.name).cloned();
         let status = page.and_then(|known| Some(known.page?.status.clone()));
         let add = move || add(&publisher, &file, &received, &shown, status);
@@ -422,7 +378,7 @@ impl Fallback {
                 self.failed(filename, "the wheelhouse has another file of this name")
             }
             Ok(Ok(_)) => {
-                tracing::info!(index = self.shown, filename, "fetched a file");
+                tracing::info!(index = self.upstream.shown, filename, "fetched a file");
                 FileLookup::Kept
             }
             Ok(Err(error)) if error.kind() == Kind::Fetch => {
@@ -444,16 +400,13 @@ impl Fallback {
     /// Receives the bytes of `file` and compares size and digest with those that the index states.
     async fn receive(&self, file: &UpstreamFile) -> Result<ReceivedFile, String> {
         let IndexedWheel { size, sha256, .. } = file.indexed;
-        let mut response = self.get_file(file.url.clone()).await?;
+        let mut response = self.upstream.file(file.url.clone()).await?;
         let announced = (size > 0).then_some(size).or(response.content_length());
         let limit = announced.unwrap_or(limits::UNANNOUNCED_FILE);
         let incoming = Incoming::create(&self.publisher, limit).await;
         let mut incoming = incoming.map_err(|error| error.to_string())?;
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.reason(&error))?
-        {
+        let reason = |error| self.upstream.reason(&error);
+        while let Some(chunk) = response.chunk().await.map_err(reason)? {
             let written = incoming.write(&chunk).await;
             written.map_err(|error| error.to_string())?;
         }
@@ -467,177 +420,16 @@ impl Fallback {
         Ok(received)
     }
 
-    /// Requests a file as it is stored.
-    async fn get_file(&self, url: Url) -> Result<Response, String> {
-        let request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
-        let response = self.send(request).await?;
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            status => Err(format!("the server answered {status}")),
-        }
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, String> {
-        let response = request.send().await;
-        let mut unreachable = locked(&self.unreachable);
-        match response {
-            Ok(response) => {
-                *unreachable = None;
-                Ok(response)
-            }
-            Err(error) => {
-                if error.is_connect() || error.is_timeout() {
-                    *unreachable = Some(Instant::now());
-                }
-                Err(self.reason(&error))
-            }
-        }
-    }
-
-    /// Returns the cause of a failed request without secrets.
-    fn reason(&self, error: &reqwest::Error) -> String {
-        let url = error.url().unwrap_or(&self.index);
-        Unreachable::new(&without_credentials(url), error).to_string()
-    }
-
     fn failed(&self, filename: &str, reason: &str) -> FileLookup {
-        let index = &self.shown;
+        let index = &self.upstream.shown;
         tracing::warn!(index, filename, reason, "cannot fetch a file");
         let reason = format!("{filename} cannot be fetched from {index}: {reason}");
         FileLookup::Failed(StatusCode::BAD_GATEWAY, reason)
     }
 }
 
-/// A fallback of served wheelhouses.
-#[derive(Debug)]
-pub(crate) struct PullThrough {
-    fallback: Arc<Fallback>,
-    /// All wheelhouses: a project may be private in any of them.
-    all: Arc<Scope>,
-}
-
-impl PullThrough {
-    pub(crate) fn new(fallback: Fallback, all: Arc<Scope>) -> Self {
-        Self {
-            fallback: Arc::new(fallback),
-            all,
-        }
-    }
-
-    /// Returns the page of the project `name` with its files in `index` and those of the fallback, or `None` if the project
-    /// may not be looked up.
-    ///
-    /// # Errors
-    /// Fails if a wheelhouse cannot be read.
-    pub(crate) async fn project(
-        &self,
-        name: &PackageName,
-        index: &Index,
-    ) -> io::Result<Option<ProjectLookup>> {
-        let snapshots = self.all.snapshots().await?;
-        if !self.is_public(name, &snapshots) {
-            return Ok(None);
-        }
-        let local = index.project(name).iter();
-        let local: Vec<&IndexedWheel> = local.map(|local| &*local.indexed).collect();
-        let status = index.statuses().get(name);
-        Ok(Some(self.fallback.project(name, &local, status).await))
-    }
-
-    /// Fetches the file `filename`, unless its project may not be looked up.
-    ///
-    /// # Errors
-    /// Fails if a wheelhouse cannot be read.
-    pub(crate) async fn file(&self, filename: &str) -> io::Result<FileLookup> {
-        let snapshots = self.all.snapshots().await?;
-        let may_look_up = |name: &PackageName| self.is_public(name, &snapshots);
-        Ok(self.fallback.file(filename, may_look_up).await)
-    }
-
-    /// Returns the newest releases on the fallback of those projects `names` that may be looked up: neither pre-releases nor
-    /// yanked.
-    pub(crate) async fn newest(&self, names: Vec<PackageName>) -> BTreeMap<PackageName, Version> {
-        let Ok(snapshots) = self.all.snapshots().await else {
-            return BTreeMap::new();
-        };
-        let public = names
-            .into_iter()
-            .filter(|name| self.is_public(name, &snapshots));
-        let newest = stream::iter(public).map(async |name| {
-            let page = self.fallback.page(&name).await.ok()??;
-            let files = page.files.values().map(|file| &file.indexed);
-            let releases = files.filter(|file| file.yanked.is_none());
-            let versions = releases.map(|file| &file.version);
-            let newest = versions.filter(|version| !version.any_prerelease()).max()?;
-            Some((name, newest.clone()))
-        });
-        let newest: Vec<_> = newest.buffer_unordered(CONCURRENT_PAGES).collect().await;
-        newest.into_iter().flatten().collect()
-    }
-
-    /// Returns whether no wheelhouse has files of `name` from elsewhere. Nothing is known of the origins in a directory without
-    /// a manifest.
-    fn is_public(&self, name: &PackageName, snapshots: &[Arc<Snapshot>]) -> bool {
-        let manifests = snapshots.iter().filter_map(|one| one.manifest.as_ref());
-        let mut unknown = snapshots
-            .iter()
-            .filter(|snapshot| snapshot.manifest.is_none());
-        unknown.all(|snapshot| snapshot.index.project(name).is_empty())
-            && self.fallback.may_look_up(name, manifests)
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Creates the client of an index. It is the client of registries with another limit of redirects; uv's client belongs to
-/// uv's cache and to its resolver.
-fn client(certificates: Option<&Path>, proxy: Option<&str>, timeout: Duration) -> Result<Client> {
-    let mut builder: ClientBuilder = Client::builder()
-        .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(timeout.min(Duration::from_secs(10)))
-        .read_timeout(timeout)
-        .redirect(redirect::Policy::custom(follow))
-        // The digest of a file is that of its bytes as stored.
-        .no_brotli()
-        .no_deflate()
-        .no_gzip()
-        .no_zstd();
-    if let Some(path) = certificates {
-        builder = builder.tls_backend_preconfigured(tls_with(path, None)?);
-    }
-    if let Some(proxy) = proxy {
-        let proxy = reqwest::Proxy::all(proxy)
-            .context(Kind::Input, || "the proxy is not a valid URL".to_owned())?;
-        builder = builder.proxy(proxy);
-    }
-    builder
-        .build()
-        .context(Kind::Input, || "failed to create an HTTP client".to_owned())
-}
-
-/// Follows redirects except from a server with TLS to one without.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-    if attempt.previous().len() > 10 {
-        attempt.error("the server redirects too often")
-    } else if secure && attempt.url().scheme() != "https" {
-        attempt.error("the server redirects to a server without TLS")
-    } else {
-        attempt.follow()
-    }
-}
-
-/// Reads a response of at most `limit` bytes.
-async fn read_body(response: &mut Response, limit: u64) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let failed = |error: reqwest::Error| error.without_url().to_string();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        bytes.extend_from_slice(&chunk);
-        limits::size(bytes.len() as u64, limit).map_err(|excess| excess.to_string())?;
-    }
-    Ok(bytes)
 }
 
 /// Returns the projects that may have a file called `filename`.

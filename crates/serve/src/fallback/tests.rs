@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::Response as HttpResponse;
 use axum::routing::get;
+use hyper::header::IF_NONE_MATCH;
 use wheelhouse_archive::testing::{METADATA as TEXT, WHEEL_NAME, WheelSample};
 use wheelhouse_types::manifest::MANIFEST_NAME;
 
