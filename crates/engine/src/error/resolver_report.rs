@@ -116,6 +116,15 @@ pub(crate) fn lacks_files(report: &str, name: &str) -> bool {
         || report.contains(&format!("{name} was not found"))
 }
 
+/// Returns the phrase of `report` that describes the versions of an extra of the package `name` as if others existed: for a
+/// package that no index has, uv derives the versions of its extras from what is required.
+pub(crate) fn versions_of_unknown_extra<'a>(report: &'a str, name: &str) -> Option<&'a str> {
+    let start = report.find(&format!("only {name}["))?;
+    let end = " is available";
+    let length = report[start..].find(end)? + end.len();
+    Some(&report[start..start + length])
+}
+
 /// The maximum number of versions that are named.
 const VERSIONS: usize = 6;
 
@@ -242,6 +251,19 @@ mod tests {
         let report =
             "Because there is no version of six-more==2 and there is no version of h11[a]==2";
         assert!(lacks_version(report, "h11") && !lacks_version(report, "six"));
+    }
+
+    #[test]
+    fn finds_versions_of_unknown_extra() {
+        let report =
+            "Because only six[all]<2 is available and you require six[all]>=2, nothing fits.";
+        let phrase = versions_of_unknown_extra(report, "six");
+        assert_eq!(phrase, Some("only six[all]<2 is available"));
+        assert_eq!(versions_of_unknown_extra(report, "seven"), None);
+        assert_eq!(
+            versions_of_unknown_extra("only six<2 is available", "six"),
+            None
+        );
     }
 
     #[test]

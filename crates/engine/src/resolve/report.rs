@@ -12,7 +12,7 @@ use super::metadata_cache::MetadataCache;
 use crate::error::explain;
 use crate::error::resolver_report::{
     NOT_FOUND, available_versions, hint_for, insert_operators, lacks_files, lacks_version,
-    rename_options, requirement_origins,
+    rename_options, requirement_origins, versions_of_unknown_extra,
 };
 
 /// The maximum number of skipped files that are named.
@@ -52,7 +52,15 @@ async fn no_solution<'a>(
     state: &ResolveState,
 ) -> Error {
     let names: Vec<&str> = error.packages().map(AsRef::as_ref).collect();
-    let report = state.requires_python.restore_message(&error.to_string());
+    let mut report = state.requires_python.restore_message(&error.to_string());
+    for name in &names {
+        if let Some(phrase) = versions_of_unknown_extra(&report, name)
+            && let Ok(package) = name.parse()
+            && state.index.versions_of(&package).await.is_empty()
+        {
+            report = report.replace(phrase, &format!("{name} {NOT_FOUND}"));
+        }
+    }
     let mut details = vec![redacted(&insert_operators(&report, &names))];
     details.extend(requirement_origins(lines, &names));
     for name in names.iter().filter(|name| lacks_version(&report, name)) {

@@ -147,3 +147,12 @@ fn log_of_failed_build_exists_at_reported_path() {
     let run = sandbox.wheelhouse(&["verify", "out"]);
     assert!(named(&run.stdout).contains(&"a".repeat(9000)));
 }
+
+#[test]
+fn names_unknown_package_of_which_extra_is_required() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let run = sandbox.build(&index, &["absent[extra]>=2"]);
+    run.assert_exit(3)
+        .assert_error_names(&["absent was not found", "spelling"]);
+    assert!(!run.stderr.contains("is available"), "{}", run.stderr);
+}
