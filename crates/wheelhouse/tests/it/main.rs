@@ -16,6 +16,7 @@ mod credentials;
 mod docker;
 mod download;
 mod external_lockfiles;
+mod farm;
 mod filesystem_writes;
 mod from_source;
 mod hashes;

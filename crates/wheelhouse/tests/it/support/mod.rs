@@ -6,6 +6,7 @@ pub(crate) mod containers;
 pub(crate) mod fake_registry;
 pub(crate) mod http_response;
 pub(crate) mod index;
+pub(crate) mod kubernetes;
 pub(crate) mod mounts;
 pub(crate) mod openshift;
 pub(crate) mod process;
