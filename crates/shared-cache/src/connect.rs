@@ -8,6 +8,7 @@ use wheelhouse_types::{CacheLocation, Error, Kind, Result};
 
 use crate::location::Location;
 use crate::objects::ObjectLocation;
+use crate::registry::RegistryLocation;
 
 /// The options of connections to locations.
 #[derive(Clone, Debug)]
@@ -34,9 +35,11 @@ pub async fn connect(
         return Err(Error::new(Kind::Fetch, message));
     }
     match location {
-        CacheLocation::Registry(_) => {
-            let message = format!("{location}: registries are not supported yet");
-            Err(Error::new(Kind::Input, message))
+        CacheLocation::Registry(reference) => {
+            let access = &options.access;
+            Ok(Arc::new(
+                RegistryLocation::open(reference, access, is_written).await?,
+            ))
         }
         _ => Ok(Arc::new(ObjectLocation::open(
             location, options, is_written,

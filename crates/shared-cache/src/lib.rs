@@ -2,16 +2,20 @@
 //! bucket, an HTTP server or a directory.
 //!
 //! 1. [`connect`] opens a [`Location`]: a place that holds records by build key and files by digest, and verifies nothing.
+//! 2. [`expired`] selects the entries that can be removed.
 //!
 //! The layout is the same everywhere: `ac/KEY` has the record of a build, and `cas/SHA256` the bytes of a file.
 
 #![warn(missing_docs)]
 
 mod connect;
+mod expiry;
 mod location;
 mod objects;
+mod registry;
 #[cfg(test)]
 mod testing;
 
 pub use connect::{ConnectOptions, connect};
+pub use expiry::{ExpiryPolicy, GRACE, expired};
 pub use location::{Entry, EntryName, FileId, Location, MAX_RECORD, NotAnEntry, RemoteFile};

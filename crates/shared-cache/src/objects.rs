@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
 use hyper::body::Bytes;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -23,7 +23,7 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    ClientOptions, GetResultPayload, ObjectStore, ObjectStoreExt as _, RetryConfig,
+    ClientOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig,
 };
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Body, Client, Method, StatusCode};
@@ -250,7 +250,11 @@ impl Location for ObjectLocation {
     fn entries(&self) -> BoxStream<'_, Result<Entry>> {
         let below = |kind: &'static str| {
             let prefix = self.prefix.clone().join(kind);
-            let listed = self.objects.list(Some(&prefix));
+            let listed = match &self.http {
+                // WebDAV servers refuse to list more than one level (RFC 4918, section 9.1).
+                Some(_) => self.list_level(prefix).boxed(),
+                None => self.objects.list(Some(&prefix)),
+            };
             listed.map_err(move |error| {
                 let error = self.location_error("list", &cause_of(&error));
                 match self.location {
@@ -293,6 +297,18 @@ impl Location for ObjectLocation {
 }
 
 impl ObjectLocation {
+    /// Lists the objects directly below `prefix`.
+    fn list_level(
+        &self,
+        prefix: ObjectPath,
+    ) -> impl Stream<Item = object_store::Result<ObjectMeta>> + Send {
+        let objects = Arc::clone(&self.objects);
+        let listed = async move { objects.list_with_delimiter(Some(&prefix)).await };
+        listed
+            .map_ok(|listed| stream::iter(listed.objects.into_iter().map(Ok)))
+            .try_flatten_stream()
+    }
+
     fn location_error(&self, action: &str, cause: &str) -> Error {
         let cause: String = redacted(cause).chars().take(LONGEST).collect();
         Error::new(

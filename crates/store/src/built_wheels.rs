@@ -23,7 +23,8 @@ use crate::temporary::create_new;
 const SCHEMA: &str = "wheelhouse-built/1";
 
 /// Identifies the inputs of a build. Builds with the same key produce equivalent wheels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct BuildKey(Sha256);
 
 impl BuildKey {
@@ -66,6 +67,9 @@ impl fmt::Display for BuildKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BuildRecord {
+    /// The key of the build in the store that it was recorded in. Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<BuildKey>,
     /// The file name.
     pub filename: String,
     /// The digest of the file.

@@ -17,6 +17,7 @@ use walkdir::WalkDir;
 use wheelhouse_fs::locks::{self, LockMode};
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
+use crate::built_wheels::{BuildKey, BuildRecord};
 use crate::layout::{
     BUCKETS, BUILT, EXAMINED, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY,
     TREE_FILES, remove_all, tolerate_no_locks,
@@ -131,12 +132,25 @@ impl Store {
     /// # Errors
     /// Fails if a record cannot be read.
     pub fn built_digests(&self) -> Result<BTreeSet<Sha256>> {
-        let mut digests = BTreeSet::new();
+        let built = self.built()?;
+        Ok(built.values().map(|wheel| wheel.sha256).collect())
+    }
+
+    /// Returns all records of built wheels that can be parsed, by their keys. Their files may be missing.
+    ///
+    /// # Errors
+    /// Fails if a record cannot be read.
+    pub fn built(&self) -> Result<BTreeMap<BuildKey, BuildRecord>> {
+        let mut records = BTreeMap::new();
         for (path, _) in regular_files(self.root(), &self.layout().bucket(BUILT))? {
+            let name = path.file_stem().and_then(OsStr::to_str);
+            let Some(key) = name.and_then(|name| name.parse().ok()) else {
+                continue;
+            };
             let text = fs::read(&path).map_err(|error| error::maintaining(self.root(), error))?;
-            digests.extend(built_wheels::parse(&text).map(|wheel| wheel.sha256));
+            records.extend(built_wheels::parse(&text).map(|wheel| (key, wheel)));
         }
-        Ok(digests)
+        Ok(records)
     }
 }
 

@@ -12,6 +12,7 @@ fn key(fields: &[(&str, &str)]) -> BuildKey {
 
 fn wheel(bytes: &[u8]) -> BuildRecord {
     BuildRecord {
+        key: None,
         filename: "example-1.0-py3-none-any.whl".to_owned(),
         sha256: Sha256::of(bytes),
         size: bytes.len() as u64,

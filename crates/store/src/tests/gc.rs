@@ -13,6 +13,7 @@ use crate::{
 
 fn record(store: &Store, label: &str, bytes: &[u8]) {
     let wheel = BuildRecord {
+        key: None,
         filename: "example-1.0-py3-none-any.whl".to_owned(),
         sha256: Sha256::of(bytes),
         size: bytes.len() as u64,

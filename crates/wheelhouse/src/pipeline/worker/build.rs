@@ -82,10 +82,11 @@ impl LocalWorker {
             }
             self.trees.note_seen(path, &build_dir).await?;
         }
-        let built = built?;
+        let mut built = built?;
         if self.context.request.building.isolated {
             // The build may have read files beside the tree, which change the key.
             let key = self.build_key(distribution, sdist);
+            built.0.key = Some(key);
             self.context.store.save_build_record(&key, &built.0)?;
         }
         let seconds = built.0.seconds;
@@ -281,6 +282,7 @@ impl LocalWorker {
         };
         let target = &self.context.host_target;
         let built = BuildRecord {
+            key: None,
             filename: checked.filename,
             sha256: checked.stored.sha256,
             size: checked.stored.size,

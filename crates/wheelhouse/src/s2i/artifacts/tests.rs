@@ -57,6 +57,7 @@ fn finished(paths: &Paths) -> StoredFiles {
     let [fetched, built, builder, _leftover] =
         ["fetched", "built", "Builder", "leftover"].map(|name| add(&store, name));
     let record = BuildRecord {
+        key: None,
         filename: "built-1.0-py3-none-any.whl".to_owned(),
         sha256: built,
         size: 5,
