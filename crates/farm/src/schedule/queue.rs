@@ -13,9 +13,10 @@ type Rank = (Reverse<Duration>, u64);
 #[derive(Debug)]
 pub struct Queue<T> {
     free: usize,
-    waiting: BTreeMap<Rank, T>,
+    /// The identity of each waiting step, and its waiter.
+    waiting: BTreeMap<Rank, (String, T)>,
     graph: StepGraph,
-    /// The rank of a step that the graph does not contain.
+    /// The expected path of a step that the graph does not contain.
     unknown: Duration,
     asked: u64,
 }
@@ -33,34 +34,44 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Ranks the steps that ask from now on by `graph`. A step that it does not contain ranks as an average one: builds
-    /// during a resolution start before the plan is known.
+    /// Ranks all steps by `graph`, those that wait already, too. A step that it does not contain ranks as an average one:
+    /// builds during a resolution start before the plan is known.
     pub fn plan(&mut self, graph: StepGraph) {
         let count = u32::try_from(graph.steps().len()).unwrap_or(u32::MAX);
         self.unknown = graph.work().checked_div(count).unwrap_or_default();
         self.graph = graph;
+        for ((_, asked), (step, waiter)) in std::mem::take(&mut self.waiting) {
+            let rank = (Reverse(self.path(&step)), asked);
+            self.waiting.insert(rank, (step, waiter));
+        }
     }
 
     /// Adds a step that can start, and returns the number by which [`Queue::forget`] finds it.
     pub fn ask(&mut self, step: &str, waiter: T) -> Ticket {
-        let tail = self.graph.tail(step).unwrap_or(self.unknown);
-        let ticket = Ticket((Reverse(tail), self.asked));
+        let ticket = Ticket(self.asked);
         self.asked += 1;
-        self.waiting.insert(ticket.0, waiter);
+        let rank = (Reverse(self.path(step)), ticket.0);
+        self.waiting.insert(rank, (step.to_owned(), waiter));
         ticket
+    }
+
+    fn path(&self, step: &str) -> Duration {
+        self.graph.tail(step).unwrap_or(self.unknown)
     }
 
     /// Removes a step that waits no longer. Returns whether it was still waiting.
     pub fn forget(&mut self, ticket: Ticket) -> bool {
-        self.waiting.remove(&ticket.0).is_some()
+        let mut waiting = self.waiting.keys();
+        let rank = waiting.find(|(_, asked)| *asked == ticket.0).copied();
+        rank.and_then(|rank| self.waiting.remove(&rank)).is_some()
     }
 
-    /// Returns the step that starts now, which takes a slot, if one is free and a step waits.
+    /// Returns the waiter of the step that starts now, which takes a slot, if one is free and a step waits.
     pub fn start(&mut self) -> Option<T> {
         if self.free == 0 {
             return None;
         }
-        let (_, waiter) = self.waiting.pop_first()?;
+        let (_, (_, waiter)) = self.waiting.pop_first()?;
         self.free -= 1;
         Some(waiter)
     }
@@ -73,7 +84,7 @@ impl<T> Queue<T> {
 
 /// The place of a step in a [`Queue`].
 #[derive(Clone, Copy, Debug)]
-pub struct Ticket(Rank);
+pub struct Ticket(u64);
 
 #[cfg(test)]
 mod tests {
@@ -104,6 +115,21 @@ mod tests {
         queue.finish();
         assert_eq!(queue.start(), Some("short"));
         queue.finish();
+        assert_eq!(queue.start(), None);
+    }
+
+    #[test]
+    fn new_plan_ranks_steps_that_wait_already() {
+        let mut queue = Queue::new(1);
+        let first = queue.ask("a", "a");
+        queue.ask("b", "b");
+        queue.plan(graph(&[("a", 1), ("b", 2), ("c", 3)]));
+        queue.ask("c", "c");
+        assert_eq!(queue.start(), Some("c"));
+        queue.finish();
+        assert_eq!(queue.start(), Some("b"));
+        queue.finish();
+        assert!(queue.forget(first));
         assert_eq!(queue.start(), None);
     }
 

@@ -28,7 +28,7 @@ impl Scheduler {
         }
     }
 
-    /// Ranks the steps that ask for a slot from now on by `graph`.
+    /// Ranks all steps by `graph`, those that wait for a slot already, too.
     pub fn plan(&self, graph: StepGraph) {
         self.with_queue(|queue| queue.plan(graph));
     }
