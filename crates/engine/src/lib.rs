@@ -3,7 +3,7 @@
 //! Its interface consists of plain [`wheelhouse_types`] values:
 //!
 //! 1. [`run`] starts the runtime that uv needs.
-//! 2. [`RemoteFiles::read`] reads a requirements file at a URL.
+//! 2. [`RemoteFiles::read`] reads a small file at a URL, such as a requirements file.
 //! 3. [`python::locate`] finds the interpreter, [`Host::discover`] queries it, and [`Engine::start`] opens the clients.
 //! 4. [`Engine::resolve`] resolves the request into a [`Lock`](wheelhouse_types::Lock). It asks an [`ArtifactProvider`] for
 //!    the wheels of sources, and announces the wheels that the lock will probably need.
@@ -44,7 +44,7 @@ pub use build::requirements::BuildRequirements;
 pub use build::{BuildRequest, BuiltWheel};
 pub use engine::Engine;
 pub use network::download::{Download, FetchError, Fetcher};
-pub use network::remote_file::RemoteFiles;
+pub use network::remote_file::{RemoteFileKind, RemoteFiles};
 pub use python::host::Host;
 pub use resolve::{ResolveOptions, ResolveOutput};
 pub use runtime::run;

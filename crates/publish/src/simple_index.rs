@@ -91,6 +91,14 @@ pub fn provenance_name(filename: &str) -> Option<String> {
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
+/// Returns the name of the file with the attestations that an index offers for `filename` (PEP 740), or `None` if it is too
+/// long for a file system.
+#[must_use]
+pub fn attestations_name(filename: &str) -> Option<String> {
+    let name = format!("{filename}.provenance");
+    (name.len() <= LONGEST_NAME).then_some(name)
+}
+
 /// Returns whether the file `name` is one of [`pages`].
 #[must_use]
 pub fn is_page(name: &str) -> bool {

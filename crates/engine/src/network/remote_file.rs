@@ -1,4 +1,4 @@
-//! Requirements files at URLs, which are read before the engine starts.
+//! Small files at URLs: requirements files, which are read before the engine starts, and attestations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,42 @@ use super::download::{FetchError, Fetcher};
 use super::plain_http::{self, PlainHttp, SecureRedirects};
 use super::response_limits::ResponseLimits;
 
-/// The maximum size of a requirements file (bytes).
-const LARGEST: usize = 10 << 20;
+/// The kind of files that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteFileKind {
+    /// Requirements files.
+    Requirements,
+    /// Provenance objects with the attestations of a file (PEP 740).
+    Provenance,
+}
+
+impl RemoteFileKind {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Requirements => "requirements file",
+            Self::Provenance => "provenance object",
+        }
+    }
+
+    /// Returns the maximum size (bytes).
+    fn largest(self) -> usize {
+        match self {
+            Self::Requirements => 10 << 20,
+            Self::Provenance => 2 << 20,
+        }
+    }
+
+    fn offline_hint(self) -> &'static str {
+        match self {
+            Self::Requirements => "Download the file first and name its path.",
+            Self::Provenance => "Run once without --offline.",
+        }
+    }
+}
 
 /// Reads files at URLs. The client is opened for the first one.
 pub struct RemoteFiles {
+    kind: RemoteFileKind,
     network: Network,
     /// The indexes, whose credentials apply to all URLs of their hosts.
     indexes: Vec<Url>,
@@ -32,8 +63,9 @@ pub struct RemoteFiles {
 impl RemoteFiles {
     /// Creates a reader that uses the credentials of `indexes`.
     #[must_use]
-    pub fn new(network: Network, indexes: Vec<Url>) -> Self {
+    pub fn new(kind: RemoteFileKind, network: Network, indexes: Vec<Url>) -> Self {
         Self {
+            kind,
             network,
             indexes,
             fetcher: OnceCell::new(),
@@ -47,11 +79,10 @@ impl RemoteFiles {
     pub async fn read(&self, url: &Url) -> Result<Vec<u8>> {
         let trusted_hosts = plain_http::trusted_hosts(&self.network.trusted_hosts)?;
         let plain_http = PlainHttp::new(trusted_hosts);
-        plain_http.check("the requirements file", url)?;
+        plain_http.check(&format!("the {}", self.kind.noun()), url)?;
         if self.network.offline {
             let message = format!("{} is not read with --offline", redacted(url.as_str()));
-            return Err(Error::new(Kind::Fetch, message)
-                .with_hint("Download the file first and name its path."));
+            return Err(Error::new(Kind::Fetch, message).with_hint(self.kind.offline_hint()));
         }
         let open = async || self.open(plain_http);
         let fetcher = self.fetcher.get_or_try_init(open).await?;
@@ -59,7 +90,7 @@ impl RemoteFiles {
         loop {
             let error = match self.attempt(fetcher, url).await {
                 Ok(Some(content)) => return Ok(content),
-                Ok(None) => return Err(too_large(url)),
+                Ok(None) => return Err(self.too_large(url)),
                 Err(error) => error,
             };
             failures += 1;
@@ -107,18 +138,19 @@ impl RemoteFiles {
                 return Ok(Some(content));
             };
             content.extend_from_slice(&chunk);
-            if content.len() > LARGEST {
+            if content.len() > self.kind.largest() {
                 return Ok(None);
             }
         }
     }
-}
 
-fn too_large(url: &Url) -> Error {
-    let message = format!(
-        "{} is larger than {} MiB, the maximum for a requirements file",
-        redacted(url.as_str()),
-        LARGEST >> 20
-    );
-    Error::new(Kind::Input, message)
+    fn too_large(&self, url: &Url) -> Error {
+        let message = format!(
+            "{} is larger than {} MiB, the maximum for a {}",
+            redacted(url.as_str()),
+            self.kind.largest() >> 20,
+            self.kind.noun()
+        );
+        Error::new(Kind::Input, message)
+    }
 }

@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 47] = {
+const OPTIONS: [(&str, Equivalent); 48] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -43,6 +43,7 @@ const OPTIONS: [(&str, Equivalent); 47] = {
         ("--allow", Nothing),
         ("--allow-network", Variable("WHEELHOUSE_ALLOW_NETWORK")),
         ("--arch", Nothing),
+        ("--attestations", Nothing),
         ("--authfile", Variable("REGISTRY_AUTH_FILE")),
         ("--build-constraint", Variable("PIP_BUILD_CONSTRAINT")),
         ("--build-timeout", Nothing),

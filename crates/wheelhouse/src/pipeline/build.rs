@@ -14,6 +14,7 @@ use wheelhouse_types::target::Platform;
 use wheelhouse_types::{Observer, Phase, Result, Target};
 
 use super::additional_set::{self, AdditionalSet};
+use super::attestations::{self, ProvenanceObjects};
 use super::context::{RunContext, RunInputs};
 use super::platform_fit;
 use super::publish::{self, FinishedBuild, ResolvedSet};
@@ -36,6 +37,8 @@ pub struct BuildJob {
     pub warn_new_systems: bool,
     /// The way in which files get from the cache into the output.
     pub link_mode: LinkMode,
+    /// Fetches the attestations that indexes offer for the wheels.
+    pub attestations: bool,
 }
 
 /// Builds the wheelhouse of `job`.
@@ -47,6 +50,7 @@ pub async fn build(mut job: BuildJob, observer: Arc<dyn Observer>) -> Result<Run
     let additional_sets = std::mem::take(&mut job.additional_sets);
     let (platform, warn_new_systems, link_mode) =
         (job.platform.clone(), job.warn_new_systems, job.link_mode);
+    let attestations = job.attestations;
     let mut run = start(job, observer, Prefetch::WheelsAndBuilds).await?;
     run.warn_unknown_upgrades = additional_sets.is_empty();
     let mut sets = vec![Box::pin(run.run()).await?];
@@ -60,7 +64,7 @@ pub async fn build(mut job: BuildJob, observer: Arc<dyn Observer>) -> Result<Run
     } else if warn_new_systems {
         platform_fit::warn(&sets, &*run.context.observer);
     }
-    publish_sets(&run, sets, link_mode).await
+    publish_sets(&run, sets, link_mode, attestations).await
 }
 
 /// Plans `job` without executing it; build backends may be asked for metadata.
@@ -100,15 +104,22 @@ async fn publish_sets(
     run: &SetRun,
     sets: Vec<ResolvedSet>,
     link_mode: LinkMode,
+    attestations: bool,
 ) -> Result<RunReport> {
     let context = &run.context;
     let mut report = publish::report(&sets);
+    let attestations = if attestations {
+        attestations::fetch(context, publish::attested_files(&sets)).await?
+    } else {
+        ProvenanceObjects::new()
+    };
     let finished = FinishedBuild {
         target: run.target.clone(),
         sets,
         store: context.store.clone(),
         output: context.output.clone(),
         link_mode,
+        attestations,
         observer: Arc::clone(&context.observer),
     };
     let publishing = async {

@@ -11,6 +11,7 @@
 //! the pipeline never prints, and never reads options or the environment.
 
 pub mod additional_set;
+mod attestations;
 pub mod build;
 mod build_closure;
 mod cached_wheels;

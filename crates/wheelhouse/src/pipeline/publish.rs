@@ -14,6 +14,7 @@ use wheelhouse_types::{
     Target, pylock,
 };
 
+use super::attestations::{AttestedFile, ProvenanceObjects};
 use super::check_metadata::{self, SetMember};
 use super::lock_file::lock_name;
 use super::published_files::{
@@ -34,6 +35,8 @@ pub(super) struct FinishedBuild {
     pub(super) store: Store,
     pub(super) output: PathBuf,
     pub(super) link_mode: LinkMode,
+    /// The attestations of the wheels, by file name.
+    pub(super) attestations: ProvenanceObjects,
     pub(super) observer: Arc<dyn Observer>,
 }
 
@@ -91,6 +94,24 @@ pub(super) fn report(sets: &[ResolvedSet]) -> RunReport {
     }
 }
 
+/// Returns the wheels of `sets` whose indexes offer attestations. Those of the sdist of a built wheel are not about the wheel.
+pub(super) fn attested_files(sets: &[ResolvedSet]) -> Vec<AttestedFile> {
+    let members = sets
+        .iter()
+        .flat_map(|set| set.lock.packages.iter().zip(&set.wheels));
+    let files = members.filter_map(|(package, wheel)| {
+        let artifact = package
+            .source
+            .artifact()
+            .filter(|_| wheel.built.is_none())?;
+        let file = AttestedFile::new(artifact, wheel.stored.sha256)?;
+        Some((wheel.filename.as_str(), file))
+    });
+    // Sets may share a wheel.
+    let files: BTreeMap<&str, AttestedFile> = files.collect();
+    files.into_values().collect()
+}
+
 /// Publishes `build` into its output directory.
 ///
 /// # Errors
@@ -98,6 +119,7 @@ pub(super) fn report(sets: &[ResolvedSet]) -> RunReport {
 /// lock has, or the directory cannot be written.
 #[instrument(name = "publish", skip_all, fields(output = %build.output.display()))]
 pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
+    let attestations = std::mem::take(&mut build.attestations);
     for set in &mut build.sets {
         for (package, wheel) in set.lock.packages.iter_mut().zip(&set.wheels) {
             let received = match package.source {
@@ -129,6 +151,7 @@ pub(super) fn publish(mut build: FinishedBuild) -> Result<Published> {
     let records = wheels.values().map(|wheel| wheel.artifact.built.as_ref());
     let provenance = manifest.wheels.iter().zip(records);
     files.extend(provenance.filter_map(|(wheel, built)| provenance_file(wheel, built)));
+    files.extend(attestations);
     debug!(
         wheels = wheels.len(),
         files = files.len(),

@@ -451,6 +451,7 @@ impl RebuildJob {
             platform: None,
             warn_new_systems: false,
             link_mode: LinkMode::Copy,
+            attestations: false,
         };
         Box::pin(build::build(job, Arc::new(Unobserved))).await?;
         let bytes = wheelhouse_fs::input::read(&output.join(MANIFEST_NAME));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wheelhouse_attest::VerifyingKey;
+use wheelhouse_attest::{AttestationPolicy, TrustRoot, VerifyingKey};
 use wheelhouse_engine::python::DiscoveryEnvironment;
 use wheelhouse_types::request::{Building, Requirement};
 
@@ -17,6 +17,8 @@ pub struct VerifyJob {
     pub requirements: VerifyRequirements,
     /// The key that must have signed the manifest and the provenance of built wheels, if any.
     pub key: Option<VerifyingKey>,
+    /// The policy for attestations, and the means to verify them, if they are checked.
+    pub attestations: Option<AttestationInputs>,
     /// The Python that the user names: a path or a version.
     pub python: Option<String>,
     /// The environment in which interpreters are discovered.
@@ -29,6 +31,14 @@ pub struct VerifyJob {
     pub import: bool,
     /// The receiver of progress.
     pub progress: ProgressCallback,
+}
+
+/// The inputs of the check of attestations.
+pub struct AttestationInputs {
+    /// The publishers that are accepted.
+    pub policy: AttestationPolicy,
+    /// The authorities and logs that are trusted.
+    pub root: TrustRoot,
 }
 
 /// Receives the progress of a verification.

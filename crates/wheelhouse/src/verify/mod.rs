@@ -1,8 +1,8 @@
 //! Verifies that a directory of wheels is intact, complete and installable offline.
 //!
 //! 1. *Integrity*: the files are those of the manifest ([`files`](checks::files)), a key has signed them
-//!    ([`signatures`](checks::signatures)), the wheels match their
-//!    names ([`wheels`](checks::wheels)), and the index and the locks agree with them
+//!    ([`signatures`](checks::signatures)), accepted publishers have attested them
+//!    ([`attestations`](checks::attestations)), the wheels match their names ([`wheels`](checks::wheels)), and the index and the locks agree with them
 //!    ([`index`](checks::index), [`lock`](checks::lock), [`external_lock`](checks::external_lock)).
 //! 2. The source distributions of a directory without a manifest can be built ([`sdists`](checks::sdists)).
 //! 3. *Completeness*: a resolver satisfies the requirements ([`completeness`](checks::completeness)).
@@ -34,7 +34,7 @@ use runner::Runner;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::scratch::Scratch;
 
-pub use job::{CheckProgress, ProgressCallback, VerifyJob, VerifyRequirements};
+pub use job::{AttestationInputs, CheckProgress, ProgressCallback, VerifyJob, VerifyRequirements};
 pub use report::{Check, CheckCount, CheckName, CheckOutcome, Finding, Report};
 
 /// Verifies the directory of `job`.

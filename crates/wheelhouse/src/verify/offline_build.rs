@@ -56,6 +56,7 @@ pub(super) fn job(
         platform: None,
         warn_new_systems: false,
         link_mode: LinkMode::Copy,
+        attestations: false,
     })
 }
 

@@ -45,6 +45,8 @@ pub enum CheckName {
     Files,
     /// A key has signed the manifest and the provenance of built wheels.
     Signatures,
+    /// Accepted publishers have attested the files.
+    Attestations,
     /// The wheels match their names and fit the target.
     Wheels,
     /// The static index and the metadata files agree with the wheels.

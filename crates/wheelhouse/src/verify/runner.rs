@@ -12,7 +12,7 @@ use wheelhouse_types::{Kind, Lock, Manifest, Result, Source, Target};
 use super::checks::external_lock::ExternalLock;
 use super::checks::lock::DirectoryLocks;
 use super::checks::{
-    completeness, files, imports, index, install, lock, sdists, signatures, wheels,
+    attestations, completeness, files, imports, index, install, lock, sdists, signatures, wheels,
 };
 use super::interpreters::Interpreters;
 use super::inventory::DirectoryInventory;
@@ -117,6 +117,10 @@ impl Runner<'_> {
         self.finish(files::check(inventory, wheels));
         if let Some(key) = &self.job.key {
             self.finish(signatures::check(inventory, key));
+        }
+        if let Some(inputs) = &self.job.attestations {
+            let is_signed = self.job.key.is_some();
+            self.finish(attestations::check(inventory, wheels, inputs, is_signed));
         }
         self.finish(wheels::check(inventory, wheels, &targets));
         if let Some(check) = index::check(inventory, wheels) {

@@ -4,6 +4,7 @@
 
 mod air_gapped;
 mod architecture;
+mod attestations;
 mod build_requirements;
 mod build_sandbox;
 mod builder;

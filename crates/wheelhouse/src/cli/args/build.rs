@@ -192,6 +192,12 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "KEY", conflicts_with = "dry_run")]
     pub(crate) sign: Option<PathBuf>,
 
+    /// Also fetch the attestations that the index offers for files (PEP 740)
+    ///
+    /// They are written beside the files, as `FILE.provenance`. `wheelhouse verify --attestations` checks them.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) attestations: bool,
+
     /// Continue when a wheel cannot be fetched or built, and report all failures at the end
     #[arg(long)]
     pub(crate) keep_going: bool,

@@ -52,6 +52,24 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "KEY", help_heading = "Check options")]
     pub(crate) key: Option<PathBuf>,
 
+    /// Check the attestations of the files (PEP 740) against this policy (TOML)
+    #[arg(
+        long,
+        value_name = "POLICY",
+        requires = "trust_root",
+        help_heading = "Check options"
+    )]
+    pub(crate) attestations: Option<PathBuf>,
+
+    /// Verify attestations with the authorities and logs in this trust root of Sigstore (JSON)
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "attestations",
+        help_heading = "Check options"
+    )]
+    pub(crate) trust_root: Option<PathBuf>,
+
     /// Install the wheels with pip into a temporary environment [default]
     #[arg(long, overrides_with = "no_install", help_heading = "Install options")]
     install: bool,

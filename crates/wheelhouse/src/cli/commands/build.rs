@@ -211,6 +211,7 @@ async fn begin(
         platform: run_options.platform.clone(),
         warn_new_systems: HintStyle::current() == HintStyle::CommandLine,
         link_mode: run_options.link_mode(),
+        attestations: run_options.attestations,
     };
     Ok((session, job))
 }

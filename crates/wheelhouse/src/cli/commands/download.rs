@@ -39,6 +39,7 @@ async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()>
         bootstrap: !arguments.no_bootstrap,
         sdists: arguments.sources(),
         same_versions: arguments.same_versions,
+        attestations: run_options.attestations,
     };
     if run_options.dry_run {
         let previews = download::preview(job, session.observer).await?;

@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tokio::runtime::Handle;
-use wheelhouse_engine::RemoteFiles;
+use wheelhouse_engine::{RemoteFileKind, RemoteFiles};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::Network;
 use wheelhouse_types::retry::RetryNotices;
@@ -40,7 +40,8 @@ impl SourceReader {
             notices,
             ..settings.network(&settings.file_options)
         };
-        self.documents = Some(RemoteFiles::new(network, settings.index_urls()));
+        let kind = RemoteFileKind::Requirements;
+        self.documents = Some(RemoteFiles::new(kind, network, settings.index_urls()));
     }
 }
 

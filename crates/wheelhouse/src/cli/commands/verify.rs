@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use wheelhouse_attest::{AttestationPolicy, TrustRoot};
 use wheelhouse_serve::{Verification, Verifier};
+use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{Building, SandboxMode, SandboxOptions};
 use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Request, Result, names_image};
@@ -20,10 +22,11 @@ use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::{error_report, exit_code, format, output, signals, style};
 use crate::verify::{
-    self, Check, CheckName, CheckOutcome, CheckProgress, Finding, ProgressCallback, Report,
-    VerifyJob, VerifyRequirements,
+    self, AttestationInputs, Check, CheckName, CheckOutcome, CheckProgress, Finding,
+    ProgressCallback, Report, VerifyJob, VerifyRequirements,
 };
 use wheelhouse_config::{RawOptions, Settings, build_request, resolve_settings};
+use wheelhouse_fs::input;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::extract;
 
@@ -39,6 +42,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     let job = VerifyJob {
         requirements,
         key: signing::verifying_key(verify.key.as_deref(), &process)?,
+        attestations: attestations(verify, &process)?,
         install: verify.installs(),
         import: verify.import,
         progress: watch(&activity, move |check| {
@@ -172,6 +176,7 @@ fn job(
         directory: directory.components().collect(),
         requirements: VerifyRequirements::Own,
         key: None,
+        attestations: None,
         python,
         discovery: process.surroundings(),
         building: Building {
@@ -187,6 +192,23 @@ fn job(
         import: false,
         progress: Arc::new(|_| {}),
     }
+}
+
+/// Reads the policy and the trust root of `--attestations`.
+fn attestations(verify: &VerifyArgs, process: &ProcessEnv) -> Result<Option<AttestationInputs>> {
+    let (Some(policy), Some(root)) = (&verify.attestations, &verify.trust_root) else {
+        return Ok(None);
+    };
+    let read = |path: &Path| {
+        let failed = || format!("failed to read {}", path.display());
+        input::read(&process.directory.join(path)).context(Kind::Input, failed)
+    };
+    let unusable = |path: &Path| format!("{} cannot be used", path.display());
+    Ok(Some(AttestationInputs {
+        policy: AttestationPolicy::parse(&read(policy)?)
+            .context(Kind::Input, || unusable(policy))?,
+        root: TrustRoot::parse(&read(root)?).context(Kind::Input, || unusable(root))?,
+    }))
 }
 
 fn requirements(verify: &VerifyArgs, process: &ProcessEnv) -> Result<VerifyRequirements> {

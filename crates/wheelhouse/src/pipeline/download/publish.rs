@@ -12,6 +12,7 @@ use wheelhouse_types::{
     Target, pylock,
 };
 
+use super::super::attestations::{AttestedFile, ProvenanceObjects};
 use super::super::lock_file::lock_name;
 use super::super::published_files::{
     GENERATOR, StorePlacer, complete_hashes, conflicting_files, lock_artifact, manifest_build,
@@ -37,6 +38,8 @@ pub(super) struct CollectedSet {
     files: BTreeMap<String, CollectedFile>,
     /// By path in the directory.
     crates: BTreeMap<PathBuf, StoredCrate>,
+    /// The attestations of the files, by file name.
+    pub(super) attestations: ProvenanceObjects,
 }
 
 impl CollectedSet {
@@ -54,6 +57,7 @@ impl CollectedSet {
             requirements: requirements.map(|line| redacted(&line.text)).collect(),
             files: BTreeMap::new(),
             crates: BTreeMap::new(),
+            attestations: ProvenanceObjects::new(),
         };
         for target in collected {
             for file in &target.files {
@@ -84,6 +88,16 @@ impl CollectedSet {
         }
         let (one, other) = (&file.distribution.source, &known.distribution.source);
         Err(conflicting_files(&file.filename, one, other))
+    }
+
+    /// Returns the files whose indexes offer attestations. Those of the sdist of a built wheel are not about the wheel.
+    pub(super) fn attested_files(&self) -> Vec<AttestedFile> {
+        let published = self.files.values().filter(|file| file.built.is_none());
+        published
+            .filter_map(|file| {
+                AttestedFile::new(file.distribution.source.artifact()?, file.stored.sha256)
+            })
+            .collect()
     }
 
     /// Counts the work before publishing.
@@ -142,6 +156,7 @@ impl CollectedSet {
         files.extend(self.cargo_files(store)?);
         manifest.targets = self.manifest_targets(&files);
         files.extend(provenance);
+        files.extend(self.attestations.clone());
         let locks = self.lock_files(output);
         for (_, text) in &locks {
             store.save_lock(text);

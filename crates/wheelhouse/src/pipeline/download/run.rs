@@ -15,6 +15,7 @@ use wheelhouse_types::{
     Action, Error, Event, Lock, Observer, Phase, Plan, Result, Source, Step, Target,
 };
 
+use super::super::attestations;
 use super::super::check_metadata::{self, SetMember};
 use super::super::context::{RunContext, RunInputs};
 use super::super::published_files::report_published;
@@ -43,6 +44,8 @@ pub struct DownloadJob {
     pub sdists: SdistSelection,
     /// Requires the same version of a package for all targets.
     pub same_versions: bool,
+    /// Fetches the attestations that indexes offer for the files.
+    pub attestations: bool,
 }
 
 /// The packages with which every new environment starts.
@@ -54,7 +57,7 @@ const BOOTSTRAP: [&str; 3] = ["pip", "setuptools", "wheel"];
 /// The first failure; with `keep_going` one error whose detail lists all failures. The output stays as it was.
 #[instrument(name = "download", skip_all, fields(output = %job.output.display()))]
 pub async fn download(job: DownloadJob, observer: Arc<dyn Observer>) -> Result<RunReport> {
-    let (bootstrap, link_mode) = (job.bootstrap, job.link_mode);
+    let (bootstrap, link_mode, attestations) = (job.bootstrap, job.link_mode, job.attestations);
     let (context, resolver, failures) = start(job, observer, Prefetch::Wheels).await?;
     let resolutions = context
         .during(Phase::Resolve, resolver.resolve(&failures))
@@ -62,7 +65,7 @@ pub async fn download(job: DownloadJob, observer: Arc<dyn Observer>) -> Result<R
     let worker = &resolver.worker;
     let collecting = collect(worker, resolutions, bootstrap, &failures);
     let collected = context.during(Phase::Execute, collecting).await?;
-    let publishing = publish(worker, collected, link_mode);
+    let publishing = publish(worker, collected, link_mode, attestations);
     context.during(Phase::Publish, publishing).await
 }
 
@@ -198,9 +201,13 @@ async fn publish(
     worker: &LocalWorker,
     collected: Vec<CollectedTarget>,
     link_mode: LinkMode,
+    attestations: bool,
 ) -> Result<RunReport> {
     let context = &worker.context;
-    let download = CollectedSet::new(&context.request, collected)?;
+    let mut download = CollectedSet::new(&context.request, collected)?;
+    if attestations {
+        download.attestations = attestations::fetch(context, download.attested_files()).await?;
+    }
     let mut report = download.report();
     report.bytes_fetched = worker.bytes_fetched();
     let (store, output) = (context.store.clone(), context.output.clone());

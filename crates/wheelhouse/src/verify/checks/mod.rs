@@ -1,5 +1,6 @@
 //! The checks of a verification, one per file.
 
+pub(super) mod attestations;
 pub(super) mod completeness;
 pub(super) mod external_lock;
 pub(super) mod files;
