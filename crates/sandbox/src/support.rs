@@ -1,8 +1,10 @@
 //! The protections that this machine can enforce.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tracing::debug;
@@ -47,6 +49,9 @@ pub struct SandboxSupport {
     pub missing: Vec<MissingMechanism>,
 }
 
+/// The results of [`SandboxSupport::probe`], by launcher. The machine does not change during a run.
+static KNOWN: Mutex<BTreeMap<PathBuf, SandboxSupport>> = Mutex::new(BTreeMap::new());
+
 /// A mechanism that does not work here.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MissingMechanism {
@@ -58,9 +63,17 @@ pub struct MissingMechanism {
 
 impl SandboxSupport {
     /// Finds out what the machine permits, by running `launcher` with each mechanism, the best one first. `scratch` is an
-    /// existing directory for temporary files.
+    /// existing directory for temporary files. The result is kept: further calls for the same launcher run nothing.
     #[must_use]
     pub fn probe(launcher: &Path, scratch: &Path) -> Self {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(launcher.to_owned())
+            .or_insert_with(|| Self::try_mechanisms(launcher, scratch))
+            .clone()
+    }
+
+    fn try_mechanisms(launcher: &Path, scratch: &Path) -> Self {
         let mut missing = Vec::new();
         for mechanism in [Mechanism::Namespaces, Mechanism::Landlock, Mechanism::None] {
             match probe(launcher, scratch, mechanism) {

@@ -24,8 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
-use wheelhouse_types::error::Context as _;
-use wheelhouse_types::{Kind, Result};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::metrics::Metrics;
 
@@ -102,17 +101,36 @@ impl Drop for RemovedSocket {
     }
 }
 
+fn not_bound(bind: &Bind, error: io::Error) -> Error {
+    let hint = match (error.kind(), bind) {
+        (io::ErrorKind::AddrInUse, Bind::Tcp(_)) => Some(
+            "Stop the program that listens there, or pass another address with --bind; port 0 takes a free one.",
+        ),
+        (io::ErrorKind::AddrInUse, Bind::Unix(_)) => {
+            Some("Stop the program that listens there, or pass another path with --bind.")
+        }
+        (io::ErrorKind::PermissionDenied, Bind::Tcp(_)) => {
+            Some("Pass a port from 1024 on with --bind: lower ones need a privilege.")
+        }
+        _ => None,
+    };
+    let failed = Error::new(Kind::Publish, format!("failed to listen on {bind}")).caused_by(error);
+    match hint {
+        Some(hint) => failed.with_hint(hint),
+        None => failed,
+    }
+}
+
 impl Listener {
     /// Binds a socket. A Unix socket that no process listens on any more is replaced.
     ///
     /// # Errors
     /// [`Kind::Publish`] if the address is in use or not permitted.
     pub async fn bind(bind: &Bind) -> Result<Self> {
-        let failed = || format!("failed to listen on {bind}");
         match bind {
             Bind::Tcp(address) => {
                 let listener = TcpListener::bind(address).await;
-                let listener = listener.context(Kind::Publish, failed)?;
+                let listener = listener.map_err(|error| not_bound(bind, error))?;
                 let bound = listener.local_addr().unwrap_or(*address);
                 Ok(Self {
                     socket: Socket::Tcp(listener),
@@ -121,7 +139,7 @@ impl Listener {
             }
             Bind::Unix(path) => {
                 remove_stale_socket(path).await;
-                let listener = UnixListener::bind(path).context(Kind::Publish, failed)?;
+                let listener = UnixListener::bind(path).map_err(|error| not_bound(bind, error))?;
                 Ok(Self {
                     socket: Socket::Unix {
                         listener,
@@ -315,6 +333,24 @@ fn prepare(stream: &TcpStream, stalled: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn suggests_another_address_for_one_in_use() {
+        let any: Bind = "127.0.0.1:0".parse().unwrap();
+        let taken = Listener::bind(&any).await.unwrap();
+        let error = Listener::bind(taken.address()).await.unwrap_err();
+        assert!(
+            error
+                .display_chain()
+                .contains("failed to listen on 127.0.0.1:")
+        );
+        assert!(error.hint().unwrap().contains("--bind"));
+        let directory = tempfile::tempdir().unwrap();
+        let path = Bind::Unix(directory.path().join("socket"));
+        let _taken = Listener::bind(&path).await.unwrap();
+        let error = Listener::bind(&path).await.unwrap_err();
+        assert!(error.hint().unwrap().contains("--bind"));
+    }
 
     #[test]
     fn parses_addresses() {

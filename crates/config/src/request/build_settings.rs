@@ -65,7 +65,15 @@ fn environment(settings: &Settings, context: &SettingsContext<'_>) -> BTreeMap<S
 
 /// Returns the sandbox of builds.
 fn sandbox(settings: &Settings, context: &SettingsContext<'_>) -> Result<SandboxOptions> {
-    let absolute = |path: &str| context.working_directory.join(path);
+    let existing = |path: &str, option: &str| {
+        let path = context.working_directory.join(path);
+        // A path that cannot be examined exists.
+        if path.try_exists().unwrap_or(true) {
+            return Ok(path);
+        }
+        let message = format!("{}, given with {option}, does not exist", path.display());
+        Err(Error::new(Kind::Input, message).with_hint("Create it first, or correct the path."))
+    };
     let package = |text: &str, option: &str| {
         text.parse::<PackageName>().map_err(|error| {
             let message = format!("`{text}`, given with {option}, is not the name of a package");
@@ -79,14 +87,14 @@ fn sandbox(settings: &Settings, context: &SettingsContext<'_>) -> Result<Sandbox
             return Err(Error::new(Kind::Input, message));
         };
         let paths = writable.entry(package(name, "--allow-write")?).or_default();
-        paths.push(absolute(path));
+        paths.push(existing(path, "--allow-write")?);
     }
     let mut options = context.environment.sandbox();
     let network = settings.allow_network.iter();
     let network = network.map(|name| package(name, "--allow-network"));
-    options
-        .readable
-        .extend(settings.allow_read.iter().map(|path| absolute(path)));
+    for path in &settings.allow_read {
+        options.readable.push(existing(path, "--allow-read")?);
+    }
     options.hidden.extend(
         [settings.cache.clone(), Some(settings.output.clone())]
             .into_iter()

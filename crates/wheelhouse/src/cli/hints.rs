@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 48] = {
+const OPTIONS: [(&str, Equivalent); 49] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -45,6 +45,7 @@ const OPTIONS: [(&str, Equivalent); 48] = {
         ("--arch", Nothing),
         ("--attestations", Nothing),
         ("--authfile", Variable("REGISTRY_AUTH_FILE")),
+        ("--bind", Nothing),
         ("--build-constraint", Variable("PIP_BUILD_CONSTRAINT")),
         ("--build-timeout", Nothing),
         ("--cache-dir", Nothing),

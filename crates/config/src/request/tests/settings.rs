@@ -180,6 +180,20 @@ fn rejects_invalid_values() {
             },
             "--extra requires a project",
         ),
+        (
+            RawOptions {
+                allow_read: vec!["/tmp".into(), "/not/there".into()],
+                ..raw()
+            },
+            "/not/there, given with --allow-read, does not exist",
+        ),
+        (
+            RawOptions {
+                allow_write: vec!["a:/tmp".into(), "a:/not/there".into()],
+                ..raw()
+            },
+            "/not/there, given with --allow-write, does not exist",
+        ),
     ];
     for (raw, message) in cases {
         assert_eq!(World::default().error(&raw), message);
