@@ -16,7 +16,7 @@ use std::time::UNIX_EPOCH;
 use fs_err as fs;
 use tempfile::TempPath;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::manifest::{MANIFEST_NAME, SIGNATURES_NAME};
 use wheelhouse_types::{Error, Kind, Manifest, Result, Sha256};
 
 use crate::image::blob::{Blob, BlobWriter};
@@ -208,7 +208,7 @@ fn publish(
         .context(Kind::Fetch, || format!("failed to use {place}"))?;
     let others = check(unpacked, &manifest, &place)?;
     let listed = |name: &String| {
-        name == MANIFEST_NAME
+        [MANIFEST_NAME, SIGNATURES_NAME].contains(&name.as_str())
             || others.contains_key(name)
             || manifest.stored_files().any(|file| file.filename == name)
     };
@@ -234,6 +234,10 @@ fn publish(
         placer: unpacked,
     })?;
     extraction.published = published;
+    if unpacked.files.contains_key(SIGNATURES_NAME) {
+        let bytes = read_file(unpacked, SIGNATURES_NAME, MAX_OTHER_FILES)?;
+        wheelhouse_publish::write_file(&directory.join(SIGNATURES_NAME), &bytes, 0o666)?;
+    }
     Ok(())
 }
 

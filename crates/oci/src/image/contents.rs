@@ -1,4 +1,4 @@
-//! The files of a wheelhouse that belong into an image: exactly those that its manifest lists. Wheels are not read here, but
+//! The files of a wheelhouse that belong into an image: those that its manifest lists, and its signatures. Wheels are not read here, but
 //! once, when their layer is written.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::manifest::{MANIFEST_NAME, Unusable};
+use wheelhouse_types::manifest::{MANIFEST_NAME, SIGNATURES_NAME, Unusable};
 use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use crate::image::layer::{EntryContent, Layer, LayerEntry};
@@ -54,9 +54,11 @@ impl ImageContents {
         let manifest = parse_manifest(&bytes, &path.display().to_string())?;
         let names = manifest.files.iter().cloned();
         let crates = manifest.crates.iter().map(|entry| entry.path.clone());
+        let has_signatures = directory.join(SIGNATURES_NAME).is_file();
         let others = names
             .chain(crates)
             .chain([MANIFEST_NAME.to_owned()])
+            .chain(has_signatures.then(|| SIGNATURES_NAME.to_owned()))
             .map(|name| Ok((name.clone(), file_content(directory, &name)?)))
             .collect::<Result<_>>()?;
         Ok(Self {
@@ -194,7 +196,8 @@ pub(crate) fn parse_manifest(bytes: &[u8], place: &str) -> Result<Manifest> {
     let crates = manifest.crates.iter();
     let crates = crates.map(|entry| (entry.path.as_str(), true));
     for (name, may_be_nested) in distributions.chain(files).chain(crates) {
-        let safe = components(name)?.join("/") == name && name != MANIFEST_NAME;
+        let is_own = [MANIFEST_NAME, SIGNATURES_NAME].contains(&name);
+        let safe = components(name)?.join("/") == name && !is_own;
         if !safe || (name.contains('/') && !may_be_nested) {
             let name = escape_for_display(name);
             let message = format!(

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::manifest::MANIFEST_NAME;
+use wheelhouse_types::manifest::{MANIFEST_NAME, SIGNATURES_NAME};
 use wheelhouse_types::{Kind, Manifest, Result, Target};
 
 use crate::image::contents::ImageContents;
@@ -94,7 +94,7 @@ pub fn split_by_architecture(
         .collect()
 }
 
-/// Creates the wheelhouse of the files of `contents` for `architecture`.
+/// Creates the wheelhouse of the files of `contents` for `architecture`. It has no signatures, since its manifest is another one.
 fn subset(contents: &ImageContents, architecture: &str) -> Result<ImageContents> {
     let mut manifest = contents.manifest.clone();
     manifest
@@ -138,12 +138,20 @@ fn subset(contents: &ImageContents, architecture: &str) -> Result<ImageContents>
 
 /// Returns whether the file `name` belongs to the remaining wheels and targets.
 fn is_kept(name: &str, all: &Manifest, subset: &Manifest) -> bool {
-    if let Some(wheel) = name.strip_suffix(".metadata") {
-        return subset.wheels.iter().any(|kept| kept.filename == wheel);
+    let suffixes = [".metadata", ".provenance.json", ".provenance"];
+    let beside = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+    let has = |manifest: &Manifest, name: &str| {
+        let mut wheels = manifest.wheels.iter();
+        wheels.any(|wheel| wheel.filename == name)
+    };
+    if let Some(wheel) = beside.filter(|wheel| has(all, wheel)) {
+        return has(subset, wheel);
     }
     let of_target = |target: &Target| name == format!("pylock.{}.toml", target.name());
     let is_lock = all.targets.iter().any(of_target);
-    !simple_index::is_page(name) && (!is_lock || subset.targets.iter().any(of_target))
+    name != SIGNATURES_NAME
+        && !simple_index::is_page(name)
+        && (!is_lock || subset.targets.iter().any(of_target))
 }
 
 /// Reads the metadata files beside the wheels.

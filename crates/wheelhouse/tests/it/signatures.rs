@@ -180,6 +180,38 @@ fn verification_rejects_other_keys_and_changed_files() {
 
 #[test]
 #[cfg_attr(not(feature = "test-tools"), ignore = "requires openssl")]
+fn images_carry_the_signatures() {
+    let (index, sandbox) = (index(), Sandbox::new());
+    let [key, other] = ["key", "other"].map(|name| generate(&sandbox, name, ED25519));
+    sign(&sandbox, &index, &key.private);
+    let verify = |image: &str, key: &Path| {
+        let key = key.to_str().unwrap();
+        sandbox.wheelhouse(&["verify", image, "--no-install", "--key", key])
+    };
+    let image = "oci:signed:1.0";
+    sandbox
+        .wheelhouse(&["image", "out", image])
+        .assert_success();
+    verify(image, &key.public).assert_success();
+    verify(image, &other.public).assert_exit(6);
+    let run = sandbox.wheelhouse(&["extract", image, "extracted"]);
+    run.assert_success();
+    assert!(!run.stderr.contains(SIGNATURES), "{}", run.stderr);
+    let read = |place: &str| fs::read(sandbox.path(place).join(SIGNATURES)).unwrap();
+    assert_eq!(read("extracted"), read("out"));
+    verify("extracted", &key.public).assert_success();
+    fs::remove_file(sandbox.out().join(SIGNATURES)).unwrap();
+    let image = "oci:unsigned:1.0";
+    sandbox
+        .wheelhouse(&["image", "out", image])
+        .assert_success();
+    let unsigned = verify(image, &key.public);
+    unsigned.assert_exit(6);
+    unsigned.assert_stdout_contains(&[SIGNATURES, "is missing"]);
+}
+
+#[test]
+#[cfg_attr(not(feature = "test-tools"), ignore = "requires openssl")]
 fn unusable_keys_are_errors_before_the_run() {
     let (index, mut sandbox) = (index(), Sandbox::new());
     let key = generate(&sandbox, "key", ED25519);
