@@ -308,7 +308,10 @@ fn trusts_keys_only_in_their_period() {
 #[test]
 fn rejects_entries_about_something_else() {
     let edits: [(Edit, &str); 5] = [
-        (|body| body["kind"] = json!("hashedrekord"), "something else"),
+        (
+            |body| body["kind"] = json!("hashedrekord"),
+            "something else",
+        ),
         (
             |body| body["spec"]["payloadHash"]["value"] = json!("00".repeat(32)),
             "another statement",

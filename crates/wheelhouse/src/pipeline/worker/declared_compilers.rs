@@ -1,8 +1,12 @@
 //! Checks before a build that the compilers that a source declares are there and new enough.
 //!
-//! What is checked: `rust-version` of manifests of Rust, and the languages and C++ standard of `meson.build` if Meson builds.
-//! The tools themselves, `cmake` and `meson`, are build requirements of the backends that use them. What a source does not
-//! declare is found when its build fails.
+//! What is checked: `rust-version` of manifests of Rust; the languages and C++ standard of `meson.build` if Meson builds; the
+//! version of `CMake` in `CMakeLists.txt` if `setup.py` calls the `CMake` of the system; Fortran in `CMakeLists.txt` if `CMake` builds,
+//! and for `numpy.distutils`. Backends that use Meson or `CMake` require these tools themselves. What a source does not declare is
+//! found when its build fails.
+
+mod cmake;
+mod meson;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,9 +14,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use wheelhouse_cargo::{RustSource, installed_rust};
-use wheelhouse_types::{Error, Kind, Result, limits, toml_reader};
+use wheelhouse_types::requirement::{Named, named};
+use wheelhouse_types::{Error, Kind, PackageName, Result, limits, toml_reader};
 
-/// A language of Meson, with the variable that names its compiler and the programs that Meson tries on Linux.
+use cmake::CmakeProject;
+use meson::MesonProject;
+
+/// A language, with the variable that names its compiler and the programs that Meson tries on Linux; `CMake` tries the same.
 struct Language {
     name: &'static str,
     title: &'static str,
@@ -33,22 +41,27 @@ const LANGUAGES: [Language; 3] = [
         variable: "CXX",
         programs: &["c++", "g++", "clang++", "icpx", "icpc", "nvc++", "pgc++"],
     },
-    Language {
-        name: "fortran",
-        title: "Fortran",
-        variable: "FC",
-        programs: &[
-            "gfortran",
-            "flang-new",
-            "flang",
-            "nvfortran",
-            "pgfortran",
-            "ifx",
-            "ifort",
-            "g95",
-        ],
-    },
+    FORTRAN,
 ];
+
+const FORTRAN: Language = Language {
+    name: "fortran",
+    title: "Fortran",
+    variable: "FC",
+    programs: &[
+        "gfortran",
+        "flang-new",
+        "flang",
+        "nvfortran",
+        "pgfortran",
+        "ifx",
+        "ifort",
+        "g95",
+    ],
+};
+
+/// The name of the file with the project of `CMake`.
+const CMAKE: &str = "CMakeLists.txt";
 
 /// Checks that the build of `package`, whose source is at `tree`, finds the compilers that the source declares. `rust` has the
 /// Rust projects of the source, and `environment` the variables of builds.
@@ -65,7 +78,119 @@ pub(super) fn check(
     if let Some(rust) = rust {
         check_rust(package, tree, rust, path.as_ref())?;
     }
-    check_meson(package, tree, environment)
+    let project = Project::read(tree);
+    check_meson(package, tree, &project, environment)?;
+    check_cmake(package, tree, &project, environment)?;
+    if project.uses_fortran_of_numpy() && compiler(&FORTRAN, environment).is_none() {
+        return Err(missing(package, &FORTRAN, "setup.py"));
+    }
+    Ok(())
+}
+
+/// The declaration of the build backend.
+#[derive(Debug, Default)]
+struct Project {
+    /// The backend, `module:object`; empty stands for setuptools.
+    backend: String,
+    /// The names of the build requirements.
+    requires: Vec<PackageName>,
+    /// The text of `setup.py`.
+    setup: String,
+}
+
+impl Project {
+    fn read(tree: &Path) -> Self {
+        let table = read(&tree.join("pyproject.toml"));
+        let table = table.and_then(|text| toml_reader::parse(&text).ok());
+        let build = table.as_ref().and_then(|table| table.get("build-system"));
+        let value = |name: &str| build.and_then(|build| build.get(name));
+        let requires = value("requires").and_then(|requires| requires.as_array());
+        let requires = requires.into_iter().flatten();
+        Self {
+            backend: value("build-backend")
+                .and_then(|backend| backend.as_str())
+                .unwrap_or_default()
+                .to_owned(),
+            requires: requires
+                .filter_map(|line| match named(line.as_str()?) {
+                    Named::Package(name, _) | Named::Direct(name, _) => Some(name),
+                    Named::Nameless => None,
+                })
+                .collect(),
+            setup: read(&tree.join("setup.py")).unwrap_or_default(),
+        }
+    }
+
+    fn is_setuptools(&self) -> bool {
+        self.backend.is_empty() || self.backend.starts_with("setuptools.")
+    }
+
+    /// Returns whether the backend is one that runs `CMake`, and requires it if the system has none that is new enough.
+    fn is_cmake_backend(&self) -> bool {
+        let module = self.backend.split(['.', ':']).next();
+        matches!(module, Some("scikit_build_core" | "py_build_cmake"))
+    }
+
+    /// Returns whether `setup.py` runs the `CMake` of the system.
+    fn runs_installed_cmake(&self) -> bool {
+        let requires_cmake = self.requires.iter().any(|name| name.as_ref() == "cmake");
+        self.is_setuptools()
+            && !requires_cmake
+            && (self.setup.contains("cmake") || self.setup.contains("skbuild"))
+    }
+
+    /// Returns whether `setup.py` lets `numpy.distutils` compile Fortran.
+    fn uses_fortran_of_numpy(&self) -> bool {
+        let endings = [".f", ".f77", ".f90", ".f95", ".F", ".F90"];
+        let mut quoted = endings
+            .iter()
+            .flat_map(|ending| ['\'', '"'].map(|quote| format!("{ending}{quote}")));
+        self.is_setuptools()
+            && self.setup.contains("numpy.distutils")
+            && quoted.any(|end| self.setup.contains(&end))
+    }
+}
+
+/// Checks the declarations of `CMakeLists.txt`.
+fn check_cmake(
+    package: &str,
+    tree: &Path,
+    project: &Project,
+    environment: &BTreeMap<String, String>,
+) -> Result<()> {
+    if !project.is_cmake_backend() && !project.runs_installed_cmake() {
+        return Ok(());
+    }
+    let Some(declared) = read(&tree.join(CMAKE)).map(|text| CmakeProject::parse(&text)) else {
+        return Ok(());
+    };
+    let path = environment.get("PATH").map_or("", String::as_str);
+    if let Some(needed) = declared.minimum
+        && project.runs_installed_cmake()
+        // The build reports a missing CMake, or does without one.
+        && let Some(found) = cmake::installed(path).filter(|found| *found < needed)
+    {
+        let message =
+            format!("{package} needs CMake {needed} ({CMAKE}), but CMake {found} is installed");
+        return Err(Error::new(Kind::Build, message)
+            .with_hint("Install a newer CMake, and let it come first in PATH."));
+    }
+    let is_certain = project.is_cmake_backend() || project.setup.contains("skbuild");
+    if is_certain && declared.has_fortran && compiler(&FORTRAN, environment).is_none() {
+        return Err(missing(package, &FORTRAN, CMAKE));
+    }
+    Ok(())
+}
+
+/// Returns the error of a compiler that the file `declaration` needs.
+fn missing(package: &str, language: &Language, declaration: &str) -> Error {
+    let (title, variable) = (language.title, language.variable);
+    let programs = language.programs[..3].join(", ");
+    let message =
+        format!("{package} needs a {title} compiler ({declaration}), but none is installed");
+    Error::new(Kind::Build, message).with_hint(format!(
+        "Install one ({programs}), or name it with the variable {variable}."
+    ))
 }
 
 fn check_rust(package: &str, tree: &Path, rust: &RustSource, path: &OsStr) -> Result<()> {
@@ -83,13 +208,13 @@ fn check_rust(package: &str, tree: &Path, rust: &RustSource, path: &OsStr) -> Re
         .with_hint("Install a newer Rust, for instance with `rustup update`."))
 }
 
-fn check_meson(package: &str, tree: &Path, environment: &BTreeMap<String, String>) -> Result<()> {
-    let project = read(&tree.join("pyproject.toml"));
-    let project = project.and_then(|text| toml_reader::parse(&text).ok());
-    let backend = project
-        .as_ref()
-        .and_then(|project| project.get("build-system")?.get("build-backend")?.as_str());
-    if backend != Some("mesonpy") {
+fn check_meson(
+    package: &str,
+    tree: &Path,
+    project: &Project,
+    environment: &BTreeMap<String, String>,
+) -> Result<()> {
+    if project.backend != "mesonpy" {
         return Ok(());
     }
     let Some(declared) = read(&tree.join("meson.build"))
@@ -102,15 +227,8 @@ fn check_meson(package: &str, tree: &Path, environment: &BTreeMap<String, String
         if !declared.languages.iter().any(|name| name == language.name) {
             continue;
         }
-        let title = language.title;
         let Some(command) = compiler(language, environment) else {
-            let programs = language.programs[..3].join(", ");
-            let message =
-                format!("{package} needs a {title} compiler (meson.build), but none is installed");
-            let variable = language.variable;
-            return Err(Error::new(Kind::Build, message).with_hint(format!(
-                "Install one ({programs}), or name it with the variable {variable}."
-            )));
+            return Err(missing(package, language, "meson.build"));
         };
         if let (Some(standard), "cpp") = (&declared.cpp_standard, language.name)
             && !knows_standard(&command, standard, environment)
@@ -124,64 +242,6 @@ fn check_meson(package: &str, tree: &Path, environment: &BTreeMap<String, String
         }
     }
     Ok(())
-}
-
-/// The declaration of a project in `meson.build`.
-#[derive(Debug, PartialEq, Eq)]
-struct MesonProject {
-    languages: Vec<String>,
-    /// `c++17` or the like, if one standard is named.
-    cpp_standard: Option<String>,
-}
-
-impl MesonProject {
-    /// Reads the call of `project()`, which must be the first statement.
-    fn parse(text: &str) -> Option<Self> {
-        let call = text
-            .lines()
-            .position(|line| line.trim_start().starts_with("project("))?;
-        let lines = text.lines().skip(call).take(100);
-        let mut strings: Vec<String> = Vec::new();
-        let mut languages = None;
-        let (mut depth, mut quoted) = (0_i32, None::<String>);
-        let code = lines.collect::<Vec<_>>().join("\n");
-        let mut characters = code.chars();
-        while let Some(character) = characters.next() {
-            match (&mut quoted, character) {
-                (Some(_), '\'') => strings.extend(quoted.take()),
-                (Some(text), other) => text.push(other),
-                (None, '\'') => quoted = Some(String::new()),
-                (None, '#') => {
-                    let _ = characters.find(|end| *end == '\n');
-                }
-                // The first keyword ends the languages.
-                (None, ':') if languages.is_none() => languages = Some(strings.clone()),
-                (None, '(' | '[') => depth += 1,
-                (None, ')' | ']') => {
-                    depth -= 1;
-                    if depth == 0 {
-                        break;
-                    }
-                }
-                (None, _) => {}
-            }
-        }
-        let languages = languages.unwrap_or_else(|| strings.clone());
-        let standard = strings
-            .iter()
-            .find_map(|text| text.strip_prefix("cpp_std="));
-        let is_one = |standard: &&str| {
-            let digits = standard
-                .strip_prefix("gnu++")
-                .or(standard.strip_prefix("c++"));
-            digits.is_some_and(|digits| digits.len() == 2)
-        };
-        Some(Self {
-            // The first string is the name of the project.
-            languages: languages.into_iter().skip(1).collect(),
-            cpp_standard: standard.filter(is_one).map(str::to_owned),
-        })
-    }
 }
 
 /// Returns the command of the compiler that Meson uses, or `None` if there is none.
@@ -231,23 +291,6 @@ fn read(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> (Vec<String>, Option<String>) {
-        let project = MesonProject::parse(text).unwrap();
-        (project.languages, project.cpp_standard)
-    }
-
-    #[test]
-    fn reads_languages_and_standard_of_meson_projects() {
-        let text = "# comment (\nproject(\n  'example', # 'c'\n  'c', 'cpp', 'fortran',\n  version: '1.0',\n\
-            default_options: [\n 'buildtype=debugoptimized',\n 'cpp_std=c++17',\n ],\n)\nx = ['cpp_std=c++20']\n";
-        let (languages, standard) = parse(text);
-        assert_eq!(languages, ["c", "cpp", "fortran"]);
-        assert_eq!(standard.as_deref(), Some("c++17"));
-        assert_eq!(parse("project('x', ['c', 'cython'])").0, ["c", "cython"]);
-        assert_eq!(parse("project('x')"), (Vec::new(), None));
-        assert_eq!(MesonProject::parse("x = 1"), None);
-    }
-
     #[test]
     fn names_missing_and_old_compilers() {
         let tree = tempfile::tempdir().unwrap();
@@ -281,6 +324,75 @@ mod tests {
             "[build-system]\nrequires = []\nbuild-backend = 'other'\n",
         );
         check("x==1", tree.path(), None, &environment).unwrap();
+    }
+
+    #[test]
+    fn names_old_cmake_that_setup_calls() {
+        let tree = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(tree.path().join(name), text).unwrap();
+        write(
+            "CMakeLists.txt",
+            "cmake_minimum_required(VERSION 3.31)\nproject(x)\n",
+        );
+        write("setup.py", "subprocess.run(['cmake', '.'])\n");
+        write("cmake", "#!/bin/sh\necho 'cmake version 3.25.1'\n");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(tree.path().join("cmake"), mode).unwrap();
+        let path = format!("{}:/bin", tree.path().display());
+        let environment = BTreeMap::from([("PATH".to_owned(), path)]);
+        let check = || check("x==1", tree.path(), None, &environment);
+        let expected = "x==1 needs CMake 3.31 (CMakeLists.txt), but CMake 3.25.1 is installed";
+        assert_eq!(check().unwrap_err().to_string(), expected);
+        let project = |backend: &str, requires: &str| {
+            let text =
+                format!("[build-system]\nrequires = [{requires}]\nbuild-backend = '{backend}'\n");
+            write("pyproject.toml", &text);
+        };
+        project("setuptools.build_meta", "'setuptools'");
+        assert_eq!(check().unwrap_err().to_string(), expected);
+        // These builds have a CMake of their own.
+        project("setuptools.build_meta", "'CMake>=3.31'");
+        check().unwrap();
+        project("scikit_build_core.build", "'scikit-build-core'");
+        check().unwrap();
+        // Another program may build what CMakeLists.txt describes.
+        project("setuptools.build_meta", "'setuptools'");
+        write("setup.py", "setup()\n");
+        check().unwrap();
+        write("setup.py", "subprocess.run(['cmake', '.'])\n");
+        write("CMakeLists.txt", "cmake_minimum_required(VERSION 3.25)\n");
+        check().unwrap();
+    }
+
+    #[test]
+    fn names_missing_fortran_outside_of_meson() {
+        let tree = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(tree.path().join(name), text).unwrap();
+        let empty = BTreeMap::from([("PATH".to_owned(), "/nowhere".to_owned())]);
+        let check = |environment| check("x==1", tree.path(), None, environment);
+        let expected =
+            |file| format!("x==1 needs a Fortran compiler ({file}), but none is installed");
+        write(
+            "pyproject.toml",
+            "[build-system]\nrequires = []\nbuild-backend = 'scikit_build_core.build'\n",
+        );
+        write("CMakeLists.txt", "project(x C Fortran)\n");
+        assert_eq!(
+            check(&empty).unwrap_err().to_string(),
+            expected("CMakeLists.txt")
+        );
+        let named = BTreeMap::from([("FC".to_owned(), "ifx".to_owned())]);
+        check(&named).unwrap();
+        write("CMakeLists.txt", "project(x C)\n");
+        check(&empty).unwrap();
+        std::fs::remove_file(tree.path().join("pyproject.toml")).unwrap();
+        let numpy =
+            "from numpy.distutils.core import Extension\nExtension('x', ['x.pyf', 'x.f90'])\n";
+        write("setup.py", numpy);
+        assert_eq!(check(&empty).unwrap_err().to_string(), expected("setup.py"));
+        check(&named).unwrap();
+        write("setup.py", &numpy.replace(".f90", ".c"));
+        check(&empty).unwrap();
     }
 
     #[test]
