@@ -21,7 +21,7 @@ pub enum CacheLocation {
     Directory(PathBuf),
     /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`.
     Bucket(Url),
-    /// `https://HOST/PATH`: WebDAV, or a server that takes GET and PUT. The path has no slash at its end.
+    /// `https://HOST/PATH`: `WebDAV`, or a server that takes GET and PUT. The path has no slash at its end.
     Http(Url),
     /// `docker://HOST/NAME`: a repository of an OCI registry. The tag means nothing.
     Registry(Reference),
