@@ -80,17 +80,25 @@ impl Envelope {
         bytes
     }
 
-    /// Returns the payload, if it is of this type and the key has signed it.
+    /// Returns the payload, if it is of this type, without verifying a signature.
     ///
     /// # Errors
-    /// The reason why the payload is not accepted.
-    pub fn verify(&self, payload_type: &str, key: &VerifyingKey) -> Result<Vec<u8>, AttestError> {
+    /// The reason why the payload cannot be read.
+    pub fn unverified_payload(&self, payload_type: &str) -> Result<Vec<u8>, AttestError> {
         if self.payload_type != payload_type {
             let found = self.payload_type.escape_debug().take(100).collect();
             return Err(AttestError::WrongType(found));
         }
         let invalid = |error: base64::DecodeError| AttestError::NotAnEnvelope(error.to_string());
-        let payload = STANDARD.decode(&self.payload).map_err(invalid)?;
+        STANDARD.decode(&self.payload).map_err(invalid)
+    }
+
+    /// Returns the payload, if it is of this type and the key has signed it.
+    ///
+    /// # Errors
+    /// The reason why the payload is not accepted.
+    pub fn verify(&self, payload_type: &str, key: &VerifyingKey) -> Result<Vec<u8>, AttestError> {
+        let payload = self.unverified_payload(payload_type)?;
         let signed = pre_authentication_encoding(payload_type, &payload);
         let mut signatures = self.signatures.iter().take(MAX_SIGNATURES);
         let is_signed = signatures.any(|signature| {

@@ -48,8 +48,8 @@ pub use setting::{
     ConfigurationFile, ConfigurationLevel, ConfigurationOrigin, FileStatus, Setting, SettingStatus,
 };
 pub use settings::{
-    FormatOption, RawOptions, RawTargets, ResolvedSetting, Settings, SettingsContext, ValueOrigin,
-    resolve_settings,
+    FormatOption, RawOptions, RawSharedCache, RawTargets, ResolvedSetting, Settings,
+    SettingsContext, SharedCacheSettings, ValueOrigin, resolve_settings,
 };
 pub use tool_table::{FILE_NAME as PROJECT_FILE_NAME, ProjectConfiguration};
 pub use tool_table::{key_names, reference as key_reference};

@@ -128,6 +128,36 @@ static KEYS: &[Key] = {
             Seconds,
             "The time limit for each call of a build backend.",
         ),
+        key(
+            "cache-fetched",
+            Flag,
+            "Shares downloaded files, too, not only built wheels.",
+        ),
+        key(
+            "cache-from",
+            Texts,
+            "Shared caches that are read, such as `s3://BUCKET/PREFIX`.",
+        ),
+        key(
+            "cache-key-closure",
+            Flag,
+            "Shares only builds whose build requirements are pinned.",
+        ),
+        key(
+            "cache-timeout",
+            Seconds,
+            "The time that a shared cache may take to respond.",
+        ),
+        key(
+            "cache-to",
+            Text,
+            "The shared cache that is read and written.",
+        ),
+        key(
+            "cache-verify-key",
+            Path,
+            "The public key that must have signed what a shared cache has.",
+        ),
         key("cert", Path, "Trusted certificates (PEM)."),
         key(
             "client-cert",

@@ -390,7 +390,7 @@ fn without_user(url: &Url) -> Result<(Url, HeaderMap)> {
     Ok((url, headers))
 }
 
-/// Sends a file by PUT. A WebDAV server answers 404 or 409 as long as the directory is missing (RFC 4918, section 9.7.1).
+/// Sends a file by PUT. A `WebDAV` server answers 404 or 409 as long as the directory is missing (RFC 4918, section 9.7.1).
 async fn send(
     client: &Client,
     url: &Url,

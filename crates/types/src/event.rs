@@ -161,6 +161,17 @@ pub enum Event {
         /// The duration in seconds.
         seconds: f64,
     },
+    /// A shared cache had the wheel of a build, which is not started.
+    WheelCopied {
+        /// The package.
+        package: String,
+        /// The file name.
+        filename: String,
+        /// The size in bytes.
+        bytes: u64,
+        /// The location, without credentials.
+        location: String,
+    },
     /// A step of the plan is done.
     StepFinished {
         /// The package.
@@ -230,6 +241,8 @@ pub enum Event {
         built: usize,
         /// The number of wheels from the cache.
         reused: usize,
+        /// The number of wheels from shared caches.
+        copied: usize,
         /// The number of source distributions among these.
         sdists: usize,
         /// The size of all files.
@@ -281,6 +294,8 @@ pub enum Phase {
 pub enum Outcome {
     /// From the cache.
     Reused,
+    /// From a shared cache, where another machine has put it.
+    Copied,
     /// Downloaded, or read from a directory.
     Fetched,
     /// Built from source.

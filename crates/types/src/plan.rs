@@ -34,6 +34,17 @@ pub enum Action {
         /// The file name.
         filename: String,
     },
+    /// A shared cache has the wheel.
+    Copy {
+        /// The digest of the file.
+        sha256: Sha256,
+        /// The file name.
+        filename: String,
+        /// The size in bytes.
+        bytes: u64,
+        /// The location, without credentials.
+        location: String,
+    },
     /// A published wheel is fetched (or read from a directory).
     Fetch {
         /// The size in bytes.
@@ -51,6 +62,21 @@ pub struct Inventory {
     /// The built wheels that the store has, by the index of their package in the lock: digest and
     /// file name.
     pub built: BTreeMap<usize, (Sha256, String)>,
+    /// The built wheels that shared caches have, by the index of their package in the lock.
+    pub shared: BTreeMap<usize, SharedWheel>,
+}
+
+/// A built wheel that a shared cache has.
+#[derive(Clone, Debug)]
+pub struct SharedWheel {
+    /// The digest of the file.
+    pub sha256: Sha256,
+    /// The file name.
+    pub filename: String,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The location, without credentials.
+    pub location: String,
 }
 
 impl Plan {
@@ -70,6 +96,7 @@ impl Plan {
         steps.sort_by_key(|step| match step.action {
             Action::Build => (0, 0),
             Action::Fetch { bytes } => (1, u64::MAX - bytes.unwrap_or(0)),
+            Action::Copy { bytes, .. } => (1, u64::MAX - bytes),
             Action::Reuse { .. } => (2, 0),
         });
         Self { steps }
@@ -93,7 +120,15 @@ fn action(package: &Package, index: usize, inventory: &Inventory) -> Action {
                     sha256: *sha256,
                     filename: filename.clone(),
                 },
-                None => Action::Build,
+                None => match inventory.shared.get(&index) {
+                    Some(shared) => Action::Copy {
+                        sha256: shared.sha256,
+                        filename: shared.filename.clone(),
+                        bytes: shared.bytes,
+                        location: shared.location.clone(),
+                    },
+                    None => Action::Build,
+                },
             }
         }
     }

@@ -109,6 +109,8 @@ pub struct RawOptions {
     pub cache_dir: Option<PathBuf>,
     /// True with `--no-cache`.
     pub no_cache: bool,
+    /// The options of shared caches.
+    pub shared_cache: RawSharedCache,
 
     /// The numbers of `-q` and `-v`.
     pub quiet: u32,
@@ -118,6 +120,23 @@ pub struct RawOptions {
     pub no_color: bool,
     /// True with `--no-progress`.
     pub no_progress: bool,
+}
+
+/// The options of shared caches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawSharedCache {
+    /// The values of `--cache-from`.
+    pub from: Vec<String>,
+    /// The value of `--cache-to`.
+    pub to: Option<String>,
+    /// True with `--cache-fetched`.
+    pub fetched: bool,
+    /// True with `--cache-key-closure`.
+    pub key_closure: bool,
+    /// The value of `--cache-verify-key`.
+    pub verify_key: Option<PathBuf>,
+    /// The value of `--cache-timeout`.
+    pub timeout: Option<Duration>,
 }
 
 /// The options of `pip download` that select targets.

@@ -8,6 +8,7 @@ mod command_line;
 mod file_options;
 mod origin;
 mod resolver;
+mod shared_cache;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,8 +22,9 @@ use crate::requirements_file::FileOptions;
 use file_options::file_options;
 use resolver::{SettingsResolver, seconds, shown};
 
-pub use command_line::{FormatOption, RawOptions, RawTargets};
+pub use command_line::{FormatOption, RawOptions, RawSharedCache, RawTargets};
 pub use origin::{ResolvedSetting, SettingsContext, ValueOrigin};
+pub use shared_cache::SharedCacheSettings;
 
 /// All settings before requirements files are read.
 #[expect(
@@ -95,6 +97,8 @@ pub struct Settings {
     pub offline: bool,
     /// The directory of the cache; `None` for a temporary one.
     pub cache: Option<PathBuf>,
+    /// The shared caches.
+    pub shared_cache: SharedCacheSettings,
     /// The numbers of `-q` and `-v`.
     pub quiet: u32,
     /// The level of verbosity.
@@ -248,6 +252,7 @@ impl SettingsResolver<'_> {
                 ToString::to_string,
             ),
             cache: self.cache(raw, context)?,
+            shared_cache: self.shared_cache(&raw.shared_cache, context)?,
             quiet: self.count("quiet", raw.quiet)?,
             verbose: self.count("verbose", raw.verbose)?,
             no_color: self.flag("no-color", raw.no_color)?,

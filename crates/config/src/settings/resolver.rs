@@ -350,7 +350,7 @@ impl SettingsResolver<'_> {
     }
 }
 
-fn configuration(setting: &Setting) -> ValueOrigin {
+pub(super) fn configuration(setting: &Setting) -> ValueOrigin {
     ValueOrigin::Configuration(setting.origin.clone())
 }
 

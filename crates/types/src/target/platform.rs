@@ -182,6 +182,15 @@ impl fmt::Display for Platform {
 }
 
 impl Platform {
+    /// Returns the version of glibc that systems of this platform have at least; `None` for systems without glibc.
+    #[must_use]
+    pub fn glibc(&self) -> Option<(u16, u16)> {
+        match self.system {
+            System::Manylinux { major, minor } => Some((major, minor)),
+            _ => None,
+        }
+    }
+
     fn new(system: System, machine: &str) -> Self {
         Self {
             system,

@@ -35,7 +35,7 @@ enum Equivalent {
 
 /// Every option that occurs in a hint.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Equivalent); 49] = {
+const OPTIONS: [(&str, Equivalent); 53] = {
     use Equivalent::{Nothing, OfLine, Same, Variable};
     [
         ("--all-in-one", Nothing),
@@ -49,6 +49,10 @@ const OPTIONS: [(&str, Equivalent); 49] = {
         ("--build-constraint", Variable("PIP_BUILD_CONSTRAINT")),
         ("--build-timeout", Nothing),
         ("--cache-dir", Nothing),
+        ("--cache-from", Variable("WHEELHOUSE_CACHE_FROM")),
+        ("--cache-timeout", Variable("WHEELHOUSE_CACHE_TIMEOUT")),
+        ("--cache-to", Variable("WHEELHOUSE_CACHE_TO")),
+        ("--cache-verify-key", Variable("WHEELHOUSE_CACHE_VERIFY_KEY")),
         ("--cert", Variable("PIP_CERT")),
         ("--check", Nothing),
         ("--client-cert", Variable("PIP_CLIENT_CERT")),

@@ -119,6 +119,7 @@ pub(super) async fn start(
         store: shared.store.clone(),
         lock_policy: shared.lock_policy.clone(),
         keep_going: shared.keep_going,
+        shared: Arc::clone(&shared.shared),
     };
     let observer = Arc::new(AdditionalSetObserver(Arc::clone(&shared.observer)));
     let plan = |host: &Target| {

@@ -2,21 +2,23 @@
 //!
 //! Does not judge whether the lock is current, and makes no wheels.
 
+use futures::future::join_all;
 use tracing::debug;
 use wheelhouse_types::lock::Package;
-use wheelhouse_types::plan::Inventory;
+use wheelhouse_types::plan::{Inventory, SharedWheel};
 use wheelhouse_types::{Action, Artifact, Distribution, Lock, Outcome, Result, Source, Step};
 
 use super::context::RunContext;
 use super::worker::cache::{find_artifact, find_built_wheel, is_wheel_of, warn_corrupt};
+use super::worker::shared_build::is_acceptable;
 use super::worker::{WheelArtifact, build_key};
-use wheelhouse_store::{BuildRecord, Lookup, StoredFile};
+use wheelhouse_store::{BuildKey, BuildRecord, Lookup, StoredFile};
 
 /// Returns the wheels of `lock` that need no download and no build.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) fn inventory(context: &RunContext, lock: &Lock) -> Result<Inventory> {
+pub(super) async fn inventory(context: &RunContext, lock: &Lock) -> Result<Inventory> {
     let published = lock.packages.iter().filter_map(|package| {
         let Source::Wheel(artifact) = &package.source else {
             return None;
@@ -34,6 +36,7 @@ pub(super) fn inventory(context: &RunContext, lock: &Lock) -> Result<Inventory> 
         }
     }
     let mut inventory = Inventory::default();
+    let mut others = Vec::new();
     for (position, package) in lock.packages.iter().enumerate() {
         let distribution = package.distribution();
         match &package.source {
@@ -47,15 +50,31 @@ pub(super) fn inventory(context: &RunContext, lock: &Lock) -> Result<Inventory> 
             }
             Source::Sdist(artifact) if !is_accepted_sdist(context, artifact, package)? => {}
             _ if !context.request.building.isolated => {}
-            _ => {
-                if let Some((built, _)) = find_built(context, &distribution)? {
-                    inventory
-                        .built
-                        .insert(position, (built.sha256, built.filename));
+            _ => match find_built(context, &distribution)? {
+                Some((built, _)) => {
+                    let wheel = (built.sha256, built.filename);
+                    inventory.built.insert(position, wheel);
                 }
-            }
+                None => others.push((position, distribution)),
+            },
         }
     }
+    let looking_up = others.iter().map(async |(position, distribution)| {
+        let key = build_key_of(context, distribution);
+        let shared_key = context.shared_key(&key, distribution).await?;
+        let build = context.shared.find(&shared_key).await?;
+        is_acceptable(context, &build.record, distribution).then(|| {
+            let shared = SharedWheel {
+                sha256: build.record.sha256,
+                filename: build.record.filename,
+                bytes: build.record.size,
+                location: build.location,
+            };
+            (*position, shared)
+        })
+    });
+    let shared = join_all(looking_up).await;
+    inventory.shared = shared.into_iter().flatten().collect();
     debug!(
         packages = lock.packages.len(),
         cached = inventory.wheels.len() + inventory.built.len(),
@@ -125,9 +144,7 @@ fn find_built(
     context: &RunContext,
     distribution: &Distribution,
 ) -> Result<Option<(BuildRecord, StoredFile)>> {
-    let source = build_key::source(distribution, None, &context.trees);
-    let target = &context.host_target;
-    let key = build_key::build_key(&context.request, target, distribution, &source);
+    let key = build_key_of(context, distribution);
     let building = &context.request.building;
     let required = building.required_protections(&distribution.name);
     find_built_wheel(
@@ -137,4 +154,11 @@ fn find_built(
         distribution,
         &required,
     )
+}
+
+/// Returns the key of the build of `distribution`, whose file has a published SHA-256 if it is one.
+fn build_key_of(context: &RunContext, distribution: &Distribution) -> BuildKey {
+    let source = build_key::source(distribution, None, &context.trees);
+    let target = &context.host_target;
+    build_key::build_key(&context.request, target, distribution, &source)
 }

@@ -12,19 +12,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::OnceCell;
 use tracing::{debug, instrument};
 use wheelhouse_engine::Host;
 use wheelhouse_publish::unmodified_distributions;
-use wheelhouse_store::Store;
+use wheelhouse_shared_cache::{SharedCaches, shared_key};
+use wheelhouse_store::{BuildKey, Store};
 use wheelhouse_types::event::seconds;
+use wheelhouse_types::lock::Build;
+use wheelhouse_types::target::Platform;
 use wheelhouse_types::{
-    Event, Lock, Observer, PackageName, Phase, Request, Result, Sha256, Target, Version,
+    Distribution, Event, Lock, Observer, PackageName, Phase, Request, Result, Sha256, Target,
+    Version,
 };
 
 use super::local_trees::TreeReader;
 use super::lock_file::lock_name;
 use super::lock_policy::LockPolicy;
 use super::previous_lock;
+use super::worker::compilers;
 
 /// The inputs that all runs share.
 pub struct RunInputs {
@@ -38,6 +44,8 @@ pub struct RunInputs {
     pub lock_policy: LockPolicy,
     /// Continues after a failure, and reports all failures at the end.
     pub keep_going: bool,
+    /// The shared caches.
+    pub shared: Arc<SharedCaches>,
 }
 
 /// A run that was started: its inputs, and what was found out about the host and local files.
@@ -47,6 +55,7 @@ pub(super) struct RunContext {
     pub(super) store: Store,
     pub(super) lock_policy: LockPolicy,
     pub(super) keep_going: bool,
+    pub(super) shared: Arc<SharedCaches>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) output: PathBuf,
     pub(super) host: Host,
@@ -58,6 +67,8 @@ pub(super) struct RunContext {
     pub(super) trees: BTreeMap<PathBuf, Sha256>,
     /// The digests of local files and trees, by the texts of their requirements.
     local_digests: BTreeMap<String, Sha256>,
+    /// The versions of compilers, once they were asked for.
+    compilers: OnceCell<BTreeMap<String, String>>,
 }
 
 /// The lock of an earlier run, judged by the [`LockPolicy`].
@@ -85,6 +96,7 @@ impl RunContext {
             store,
             lock_policy,
             keep_going,
+            shared,
         } = inputs;
         request.resolution.refresh |= lock_policy.needs_refresh();
         let cache = store.root().join("uv");
@@ -110,6 +122,7 @@ impl RunContext {
             store,
             lock_policy,
             keep_going,
+            shared,
             observer,
             output,
             host,
@@ -118,7 +131,40 @@ impl RunContext {
             tree_reader,
             trees,
             local_digests,
+            compilers: OnceCell::new(),
         })
+    }
+
+    /// Returns the versions of the compilers of builds.
+    pub(super) async fn compilers(&self) -> &BTreeMap<String, String> {
+        let environment = &self.request.building.environment;
+        let versions = || compilers::versions(environment);
+        self.compilers.get_or_init(versions).await
+    }
+
+    /// Returns the newest glibc that this machine is known to have.
+    pub(super) fn host_glibc(&self) -> Option<(u16, u16)> {
+        let platform = self.host_target.platform.parse().ok();
+        platform.as_ref().and_then(Platform::glibc)
+    }
+
+    /// Returns the key of a build at shared caches: the `key` in the store, which contains the version of the C library, and
+    /// the compilers. Returns nothing if the build is not shared.
+    pub(super) async fn shared_key(
+        &self,
+        key: &BuildKey,
+        distribution: &Distribution,
+    ) -> Option<BuildKey> {
+        let version = distribution.version.as_ref();
+        let is_pinned = || Build::find(&self.request.builds, &distribution.name, version).is_some();
+        let is_shared = !self.shared.is_empty()
+            && self.request.building.isolated
+            && (!self.shared.needs_closure() || is_pinned());
+        if !is_shared {
+            return None;
+        }
+        let compilers = self.compilers().await;
+        Some(shared_key(key, compilers))
     }
 
     /// Returns the digest of the request for `target`, without the local trees that only dependencies name.

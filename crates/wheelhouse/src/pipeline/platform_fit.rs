@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wheelhouse_engine::WheelCompatibility;
-use wheelhouse_types::target::{Platform, System, glibc_of_wheel};
+use wheelhouse_types::target::{Platform, glibc_of_wheel};
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, Target};
 
 use super::publish::ResolvedSet;
@@ -44,7 +44,12 @@ pub(super) fn target(host: &Target, platform: Option<&Platform>) -> Result<Targe
 /// [`Kind::Build`], naming the wheels and what they need.
 pub(super) fn check(sets: &[ResolvedSet], target: &Target) -> Result<()> {
     let fit = WheelCompatibility::new(target);
-    let most = target.platform.parse().ok().as_ref().and_then(glibc_of);
+    let most = target
+        .platform
+        .parse()
+        .ok()
+        .as_ref()
+        .and_then(Platform::glibc);
     let unfit = wheels(sets).into_values().filter_map(|wheel| {
         let needed = needed(wheel).filter(|needed| most.is_some_and(|most| *needed > most));
         let refused = wheel
@@ -113,13 +118,6 @@ fn wheels(sets: &[ResolvedSet]) -> BTreeMap<&str, &WheelArtifact> {
 fn needed(wheel: &WheelArtifact) -> Option<(u16, u16)> {
     let built = wheel.built.as_ref().and_then(|built| built.glibc);
     glibc_of_wheel(&wheel.filename).max(built)
-}
-
-fn glibc_of(platform: &Platform) -> Option<(u16, u16)> {
-    match platform.system {
-        System::Manylinux { major, minor } => Some((major, minor)),
-        _ => None,
-    }
 }
 
 fn glibc((major, minor): (u16, u16)) -> String {

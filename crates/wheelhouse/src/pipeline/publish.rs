@@ -87,6 +87,7 @@ pub(super) fn report(sets: &[ResolvedSet]) -> RunReport {
         fetched: count(Outcome::Fetched),
         built: count(Outcome::Built),
         reused: count(Outcome::Reused),
+        copied: count(Outcome::Copied),
         bytes: wheels.values().map(|wheel| wheel.stored.size).sum(),
         bytes_fetched: sets.iter().map(|set| set.bytes_fetched).sum(),
         time_fetching: sets.iter().map(|set| set.time_fetching).sum(),

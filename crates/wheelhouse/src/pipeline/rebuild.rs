@@ -19,6 +19,7 @@ use wheelhouse_archive::{Limits, WheelDifference, compare_wheels};
 use wheelhouse_fs::digest;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::scratch::Scratch;
+use wheelhouse_shared_cache::SharedCaches;
 use wheelhouse_store::{LinkMode, LinkOptions, Lookup, Store};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::lock::{Build, Pin};
@@ -445,6 +446,8 @@ impl RebuildJob {
                 store: store.clone(),
                 lock_policy: LockPolicy::Prefer,
                 keep_going: false,
+                // A wheel from there would not show that a build is reproducible.
+                shared: Arc::new(SharedCaches::none()),
             },
             additional_sets: Vec::new(),
             output: output.clone(),

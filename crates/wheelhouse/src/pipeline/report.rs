@@ -24,6 +24,8 @@ pub struct RunReport {
     pub built: usize,
     /// The number of wheels from the cache.
     pub reused: usize,
+    /// The number of wheels from shared caches.
+    pub copied: usize,
     /// The number of source distributions among these files.
     pub sdists: usize,
     /// The number of Rust crates of a download.

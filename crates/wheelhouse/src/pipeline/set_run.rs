@@ -87,7 +87,8 @@ impl SetRun {
     /// When the set cannot be resolved.
     pub(super) async fn preview(&mut self) -> Result<Preview> {
         let (lock, _) = Box::pin(self.lock()).await?;
-        let plan = Plan::new(&lock, &cached_wheels::inventory(&self.context, &lock)?);
+        let inventory = cached_wheels::inventory(&self.context, &lock).await?;
+        let plan = Plan::new(&lock, &inventory);
         Ok(Preview {
             lock,
             plan,
@@ -197,7 +198,7 @@ impl SetRun {
         lock: &mut Lock,
     ) -> Result<BTreeMap<PackageName, WheelArtifact>> {
         let context = Rc::clone(&self.context);
-        let plan = Plan::new(lock, &cached_wheels::inventory(&context, lock)?);
+        let plan = Plan::new(lock, &cached_wheels::inventory(&context, lock).await?);
         let making = async {
             let is_cached = |action: &Action| matches!(action, Action::Reuse { .. });
             let needs_worker = !plan.steps.iter().all(|step| is_cached(&step.action));

@@ -1,7 +1,9 @@
 //! Requests and builds that use only the files of the verified directory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use wheelhouse_shared_cache::SharedCaches;
 use wheelhouse_store::{LinkMode, Store};
 use wheelhouse_types::request::{Indexes, Network, Prereleases, Resolution};
 use wheelhouse_types::{Event, Observer, Request, Target};
@@ -50,6 +52,7 @@ pub(super) fn job(
             store: Store::open(scratch.join("store"))?,
             lock_policy: LockPolicy::Upgrade,
             keep_going: false,
+            shared: Arc::new(SharedCaches::none()),
         },
         additional_sets: Vec::new(),
         output: scratch.join(output.into()),

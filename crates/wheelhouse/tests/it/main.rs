@@ -55,6 +55,7 @@ mod s2i_application;
 mod s2i_server;
 mod sbom;
 mod serve;
+mod shared_cache;
 mod signatures;
 mod sources;
 mod support;

@@ -10,7 +10,7 @@ use wheelhouse_types::request::{IndexStrategy, SandboxMode};
 
 use super::GlobalOptions;
 use super::parsers::{jobs, seconds};
-use wheelhouse_config::{FormatOption, RawOptions};
+use wheelhouse_config::{FormatOption, RawOptions, RawSharedCache};
 
 /// The options that decide which versions and files are selected, and how they are fetched and built.
 #[derive(Debug, Args)]
@@ -36,6 +36,8 @@ pub(crate) struct Options {
     resolution: ResolutionOptions,
     #[command(flatten)]
     building: BuildingOptions,
+    #[command(flatten)]
+    shared_cache: SharedCacheOptions,
     #[command(flatten)]
     network: NetworkOptions,
 }
@@ -228,6 +230,40 @@ impl From<SandboxArg> for SandboxMode {
     }
 }
 
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Shared cache options")]
+struct SharedCacheOptions {
+    /// Take built wheels from this shared cache: docker://, s3://, gs://, az://, https:// or file://
+    ///
+    /// What a location does not have is built. A location that does not work is left alone, with a warning.
+    #[arg(long, value_name = "LOCATION")]
+    cache_from: Vec<String>,
+
+    /// Take built wheels from this shared cache, and write what is built
+    #[arg(long, value_name = "LOCATION")]
+    cache_to: Option<String>,
+
+    /// Share the files that are downloaded, too
+    #[arg(long)]
+    cache_fetched: bool,
+
+    /// Share only builds whose build requirements are pinned by a lock
+    ///
+    /// Their versions are then part of the key. For packages that link against a build requirement, such as
+    /// extensions of torch.
+    #[arg(long)]
+    cache_key_closure: bool,
+
+    /// Accept only what the private key of this public key has signed (--sign)
+    #[arg(long, value_name = "KEY")]
+    cache_verify_key: Option<PathBuf>,
+
+    /// Limit the time that a shared cache may take to respond [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    cache_timeout: Option<Duration>,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network options")]
 pub(super) struct NetworkOptions {
@@ -289,7 +325,21 @@ impl Options {
             allow_read: building.allow_read.clone(),
             build_env: building.build_env.clone(),
             jobs: building.jobs,
+            shared_cache: self.shared_cache.raw(),
             ..self.network.raw(globals.raw())
+        }
+    }
+}
+
+impl SharedCacheOptions {
+    fn raw(&self) -> RawSharedCache {
+        RawSharedCache {
+            from: self.cache_from.clone(),
+            to: self.cache_to.clone(),
+            fetched: self.cache_fetched,
+            key_closure: self.cache_key_closure,
+            verify_key: self.cache_verify_key.clone(),
+            timeout: self.cache_timeout,
         }
     }
 }

@@ -107,11 +107,12 @@ impl RequestedSet {
 
 /// Builds the request of `context` and the sets of `additions`.
 pub(crate) async fn execute(
-    context: CommandContext,
+    mut context: CommandContext,
     additions: Vec<RequestedSet>,
     run_options: RunOptions,
 ) -> Result<RunReport> {
     let key = signing::signing_key(run_options.sign.as_deref(), &context.process)?;
+    context.sign.clone_from(&run_options.sign);
     let (session, mut job) = begin(context, &run_options).await?;
     // The requests of additional sets refer to files of their sessions, which must stay until the end.
     let mut others = Vec::new();
@@ -142,6 +143,7 @@ pub(crate) async fn execute(
     }
     let has_several_files = session.context.settings.requirement_files.len() > 1;
     let report = pipeline::build(job, session.observer.clone()).await;
+    session.shared.finish().await;
     let report = report.map_err(|error| match error.kind() {
         Kind::Resolution if has_several_files => may_be_separate(error),
         _ => error,
@@ -185,6 +187,7 @@ fn may_be_separate(error: Error) -> Error {
 pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
     let (session, job) = begin(context, &RunOptions::default()).await?;
     let built = pipeline::build(job, session.observer.clone()).await;
+    session.shared.finish().await;
     session.context.renderer.close();
     built.map(drop)
 }

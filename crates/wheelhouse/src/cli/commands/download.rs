@@ -22,8 +22,9 @@ pub(crate) fn run(
     context.execute(move |context| Box::pin(execute(context, download)))
 }
 
-async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()> {
+async fn execute(mut context: CommandContext, arguments: DownloadArgs) -> Result<()> {
     let key = signing::signing_key(arguments.run_options.sign.as_deref(), &context.process)?;
+    context.sign.clone_from(&arguments.run_options.sign);
     let session = context.begin(ArchitectureSelection::All).await?;
     let (run_options, scope) = (&arguments.run_options, session.scope.clone());
     let job = DownloadJob {
@@ -47,7 +48,9 @@ async fn execute(context: CommandContext, arguments: DownloadArgs) -> Result<()>
         dry_run::print_targets(&previews, session.context.json);
         return Ok(());
     }
-    let report = download::download(job, session.observer.clone()).await?;
+    let report = download::download(job, session.observer.clone()).await;
+    session.shared.finish().await;
+    let report = report?;
     signing::sign(&session, key.as_ref())?;
     let after = AfterBuild {
         verify: run_options.verify,

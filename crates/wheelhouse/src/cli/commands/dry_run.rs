@@ -87,12 +87,13 @@ fn as_lines(steps: &[&Step]) -> String {
     for step in steps {
         let package = &step.package;
         let line = format!(
-            "{:<6}  {:<names$}  {:<versions$}  {}{}",
+            "{:<6}  {:<names$}  {:<versions$}  {}{}{}",
             action(step),
             package.name,
             package.version.to_string(),
             file(step),
             bytes(step).map_or(String::new(), |size| format!("  {}", format::bytes(size))),
+            location(step).map_or(String::new(), |location| format!("  {location}")),
         );
         let _ = writeln!(lines, "{}", line.trim_end());
     }
@@ -109,8 +110,9 @@ fn as_json(step: &Step) -> Value {
         "file": file(step),
         "bytes": bytes(step),
         "source": mask(&package.source.to_string()),
+        "location": location(step),
         "sha256": match &step.action {
-            Action::Reuse { sha256, .. } => Some(sha256.to_string()),
+            Action::Reuse { sha256, .. } | Action::Copy { sha256, .. } => Some(sha256.to_string()),
             _ => artifact.and_then(|artifact| artifact.hashes.sha256()).map(|digest| digest.to_string()),
         },
     })
@@ -120,6 +122,7 @@ fn action(step: &Step) -> &'static str {
     match step.action {
         Action::Reuse { .. } => "reuse",
         Action::Fetch { .. } => "fetch",
+        Action::Copy { .. } => "copy",
         Action::Build => "build",
     }
 }
@@ -127,9 +130,17 @@ fn action(step: &Step) -> &'static str {
 /// Returns the file to reuse or fetch, or the source to build.
 fn file(step: &Step) -> String {
     match (&step.action, step.package.source.artifact()) {
-        (Action::Reuse { filename, .. }, _) => filename.clone(),
+        (Action::Reuse { filename, .. } | Action::Copy { filename, .. }, _) => filename.clone(),
         (_, Some(artifact)) => artifact.filename.clone(),
         (_, None) => mask(&step.package.source.to_string()),
+    }
+}
+
+/// Returns the shared cache that has the wheel.
+fn location(step: &Step) -> Option<&str> {
+    match &step.action {
+        Action::Copy { location, .. } => Some(location),
+        _ => None,
     }
 }
 
@@ -138,6 +149,7 @@ fn bytes(step: &Step) -> Option<u64> {
     match &step.action {
         Action::Reuse { .. } => None,
         Action::Fetch { bytes } => *bytes,
+        Action::Copy { bytes, .. } => Some(*bytes),
         Action::Build => step.package.source.artifact()?.size,
     }
 }
@@ -175,6 +187,16 @@ mod tests {
             step("acme", "1.0", Action::Build),
             step("django", "5.2.1", reuse),
             step(
+                "lxml",
+                "5.4.0",
+                Action::Copy {
+                    sha256: Sha256::of(b""),
+                    filename: "lxml-5.4.0-cp311-cp311-linux_x86_64.whl".to_owned(),
+                    bytes: 7_000_000,
+                    location: "s3://bucket/cache".to_owned(),
+                },
+            ),
+            step(
                 "misaka",
                 "2.1.1",
                 Action::Fetch {
@@ -186,6 +208,7 @@ mod tests {
         insta::assert_snapshot!(as_lines(&steps), @"
         build   acme    1.0    /libs/acme
         reuse   django  5.2.1  django-5.2.1-py3-none-any.whl
+        copy    lxml    5.4.0  lxml-5.4.0-cp311-cp311-linux_x86_64.whl  7.0 MB  s3://bucket/cache
         fetch   misaka  2.1.1  /libs/acme  8.1 MB
         ");
         assert_eq!(as_json(steps[1])["action"], "reuse");

@@ -32,7 +32,9 @@ async fn execute(context: CommandContext, arguments: LockArgs) -> Result<()> {
             filter: Box::new(move |target| scope.check(target)),
         },
     };
-    let locked = lock::lock(job, session.observer.clone()).await?;
+    let locked = lock::lock(job, session.observer.clone()).await;
+    session.shared.finish().await;
+    let locked = locked?;
     context.renderer.close();
     if arguments.check {
         if context.json {

@@ -1,5 +1,6 @@
 //! The settings for accessing registries, docker and podman.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use wheelhouse_types::retry::RetryNotices;
@@ -34,6 +35,18 @@ pub(crate) fn access(
         proxy: settings.proxy.clone(),
         offline: settings.offline,
     }
+}
+
+/// Returns the variables that configure access to buckets.
+pub(crate) fn bucket_variables(process: &ProcessEnv) -> BTreeMap<String, String> {
+    let prefixes = ["AWS_", "AZURE_", "GOOGLE_"];
+    let is_one = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    process
+        .environment
+        .iter()
+        .filter(|(name, _)| is_one(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Returns the credential file of the options, or those of podman (containers-auth.json(5)) and docker.

@@ -18,7 +18,7 @@ use wheelhouse_types::{Event, Kind, Observer, Request, Result, event};
 use crate::cli::args::{Color, GlobalOptions, RegistryOptions};
 use crate::cli::commands::open_store::{self, OpenedStore};
 use crate::cli::commands::requirements_reader::SourceReader;
-use crate::cli::commands::{cache, project_source, rebuild, registry_access, verify};
+use crate::cli::commands::{cache, project_source, rebuild, registry_access, signing, verify};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::{self, Renderer, Verbosity};
 use crate::cli::{output, reexec, signals};
@@ -30,6 +30,8 @@ use wheelhouse_config::{
 use wheelhouse_fs::locks;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::find_links::{self, ArchitectureSelection, ImageFetcher};
+use wheelhouse_oci::registry::Access;
+use wheelhouse_shared_cache::{ConnectOptions, SharedCaches, SharedOptions};
 use wheelhouse_store::Store;
 
 /// Everything that a command knows before it needs a runtime.
@@ -46,6 +48,8 @@ pub(crate) struct CommandContext {
     pub(crate) notices: RetryNotices,
     /// The options for registries of `--find-links` images.
     pub(crate) registry: RegistryOptions,
+    /// The private key that signs the output and what is written to a shared cache.
+    pub(crate) sign: Option<PathBuf>,
     /// A warning about options without effect.
     note: Option<String>,
     /// Temporary caches, which are removed when the run has ended and nothing writes to them anymore.
@@ -59,6 +63,7 @@ pub(crate) struct RunSession {
     pub(crate) scope: SupportedTargets,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) store: Store,
+    pub(crate) shared: Arc<SharedCaches>,
     /// The interpreter that the request names, as far as known without starting one.
     pub(crate) python: Option<PathBuf>,
     /// Kept because the request refers to it.
@@ -84,6 +89,7 @@ impl RunSession {
             store: self.store.clone(),
             lock_policy,
             keep_going,
+            shared: Arc::clone(&self.shared),
         }
     }
 
@@ -143,6 +149,7 @@ impl CommandContext {
             settings,
             reader,
             registry: RegistryOptions::default(),
+            sign: None,
             temporary: Arc::default(),
         })
     }
@@ -229,16 +236,45 @@ impl CommandContext {
         }
         request.indexes.images = linked.into();
         let python = context.process.locate_python(request.python.as_deref());
+        let shared = context.shared_caches(&observer)?;
         Ok(RunSession {
             context,
             request,
             scope,
             observer,
             store,
+            shared: Arc::new(shared),
             python,
             _source: source,
             started,
         })
+    }
+
+    /// Creates the shared caches of the settings.
+    fn shared_caches(&self, observer: &Arc<dyn Observer>) -> Result<SharedCaches> {
+        let (settings, shared) = (&self.settings, &self.settings.shared_cache);
+        if shared.from.is_empty() && shared.to.is_none() {
+            return Ok(SharedCaches::none());
+        }
+        let signer = self.sign.as_deref().filter(|_| shared.to.is_some());
+        let notices = RetryNotices::default();
+        let access = registry_access::access(&self.registry, settings, &self.process, notices);
+        let options = SharedOptions {
+            from: shared.from.clone(),
+            to: shared.to.clone(),
+            fetched: shared.fetched,
+            key_closure: shared.key_closure,
+            verifying_key: signing::verifying_key(shared.verify_key.as_deref(), &self.process)?,
+            signing_key: signing::signing_key(signer, &self.process)?,
+            connect: ConnectOptions {
+                access: Access {
+                    timeout: shared.timeout,
+                    ..access
+                },
+                variables: registry_access::bucket_variables(&self.process),
+            },
+        };
+        Ok(SharedCaches::new(options, observer))
     }
 
     /// Registers a temporary cache for removal at the end.
@@ -310,6 +346,7 @@ impl CommandContext {
             fetched: report.fetched,
             built: report.built,
             reused: report.reused,
+            copied: report.copied,
             sdists: report.sdists,
             bytes: report.bytes,
             bytes_fetched: report.bytes_fetched,

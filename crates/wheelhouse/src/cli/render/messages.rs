@@ -102,6 +102,15 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
                 format::seconds(*seconds)
             )
         }
+        Event::WheelCopied {
+            filename,
+            bytes,
+            location,
+            ..
+        } => {
+            let size = format::bytes(*bytes);
+            format!("{} {filename} ({size}) from {location}", done("Copied"))
+        }
         Event::StepFinished {
             filename,
             bytes,
@@ -111,8 +120,8 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
             Outcome::Fetched => {
                 format!("{} {filename} ({})", done("Fetched"), format::bytes(*bytes))
             }
-            // The end of a build has its own event.
-            Outcome::Built | Outcome::Reused => return None,
+            // The others have their own events, or none.
+            Outcome::Built | Outcome::Copied | Outcome::Reused => return None,
         },
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
@@ -241,6 +250,7 @@ fn summary(event: &Event) -> Option<String> {
         fetched,
         built,
         reused,
+        copied,
         sdists,
         bytes,
         bytes_fetched,
@@ -254,7 +264,11 @@ fn summary(event: &Event) -> Option<String> {
         ("fetched", fetched, Some(*bytes_fetched)),
         ("built", built, None),
         ("reused", reused, None),
+        ("copied", copied, None),
     ] {
+        if label == "copied" && *number == 0 {
+            continue;
+        }
         // Sizes of fetched files may include the sources of built wheels.
         let size = size.filter(|size| *size > 0);
         let size = size
@@ -269,7 +283,7 @@ fn summary(event: &Event) -> Option<String> {
         let line = format!("{label:<8} {number:>5} {noun:<6}{size}");
         let _ = writeln!(table, "{}", line.trim_end());
     }
-    let mut total = format::count(fetched + built + reused - sdists, "wheel");
+    let mut total = format::count(fetched + built + reused + copied - sdists, "wheel");
     if *sdists > 0 {
         let _ = write!(total, " and {}", format::count(*sdists, "sdist"));
     }

@@ -177,6 +177,7 @@ mod tests {
                 fetched: 1,
                 built: 1,
                 reused: 1,
+                copied: 0,
                 sdists: 0,
                 bytes: 8_500_000,
                 bytes_fetched: 8_123_456,

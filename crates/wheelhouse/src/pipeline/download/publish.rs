@@ -108,6 +108,7 @@ impl CollectedSet {
             fetched: count(Outcome::Fetched),
             built: count(Outcome::Built),
             reused: count(Outcome::Reused),
+            copied: count(Outcome::Copied),
             sdists: files().filter(|file| !file.is_wheel()).count(),
             crates: self.crates.len(),
             bytes: files().map(|file| file.stored.size).sum(),

@@ -24,7 +24,6 @@ use super::artifact::{WheelArtifact, Worker as _};
 use super::build_dir::{self, BuildDir, Claim, DirectoryOrder, SourceInput};
 use super::build_key;
 use super::cache::find_built_wheel;
-use super::compilers;
 use super::examine::examine_stored;
 use super::local::LocalWorker;
 use super::provider::Prefetcher;
@@ -58,6 +57,9 @@ impl LocalWorker {
         if let Some(built) = self.find_built(&key, distribution).await? {
             return Ok(artifact(built, Outcome::Reused));
         }
+        if let Some(built) = self.find_shared(&key, distribution).await? {
+            return Ok(artifact(built, Outcome::Copied));
+        }
         let (mut build_dir, _claim) = self.prepare(distribution, &key).await?;
         // Another process, or the build of the same source under another name, may have built the wheel while
         // this task waited for the directory.
@@ -88,6 +90,7 @@ impl LocalWorker {
             let key = self.build_key(distribution, sdist);
             built.0.key = Some(key);
             self.context.store.save_build_record(&key, &built.0)?;
+            self.share(&key, distribution, &built).await;
         }
         let seconds = built.0.seconds;
         debug!(filename = built.0.filename, seconds, "built a wheel");
@@ -114,7 +117,9 @@ impl LocalWorker {
         }
         let sdist = self.sdist_digest(distribution).await?;
         let key = self.build_key(distribution, sdist);
-        if self.find_built(&key, distribution).await?.is_some() {
+        if self.find_built(&key, distribution).await?.is_some()
+            || self.find_shared(&key, distribution).await?.is_some()
+        {
             return Ok(false);
         }
         let (build_dir, _claim) = self.prepare(distribution, &key).await?;
@@ -277,8 +282,7 @@ impl LocalWorker {
         let compilers = if checked.filename.ends_with("-none-any.whl") {
             BTreeMap::new()
         } else {
-            let versions = || compilers::versions(&building.environment);
-            self.compilers.get_or_init(versions).await.clone()
+            self.context.compilers().await.clone()
         };
         let target = &self.context.host_target;
         let built = BuildRecord {

@@ -25,7 +25,9 @@ const LONGEST: usize = 200;
 
 /// Returns the first line that each compiler prints for `--version`, by its command. `environment` are the variables of
 /// builds, `PATH` among them.
-pub(super) async fn versions(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(in crate::pipeline) async fn versions(
+    environment: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let compilers = COMPILERS.into_iter().map(async |(name, variable)| {
         let replaced = variable.and_then(|variable| environment.get(variable));
         let command = replaced.map_or(name, String::as_str);

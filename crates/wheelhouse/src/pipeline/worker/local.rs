@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use tracing::{Instrument as _, debug, info_span, instrument};
 use wheelhouse_engine::{BuildRequirements, Engine, EngineOptions};
 use wheelhouse_fs::interruption::blocking;
@@ -66,8 +66,6 @@ pub(in crate::pipeline) struct LocalWorker {
     digest_slots: Arc<Semaphore>,
     traffic: Traffic,
     pub(super) crates: CrateProvider,
-    /// The versions of compilers, once a build has compiled something.
-    pub(super) compilers: OnceCell<BTreeMap<String, String>>,
     /// Why the metadata or build requirements of a source cannot be determined on this machine, by identity.
     unknown: RefCell<BTreeMap<String, String>>,
 }
@@ -130,7 +128,6 @@ impl LocalWorker {
             digest_slots: Arc::new(Semaphore::new(digest_threads())),
             traffic: Traffic::default(),
             crates: CrateProvider::default(),
-            compilers: OnceCell::new(),
             unknown: RefCell::default(),
         }))
     }
@@ -204,10 +201,28 @@ impl LocalWorker {
             return Ok(stored);
         }
         let key = format!("{} {:?}", artifact.location, distribution.required_hashes);
-        let pending = self
-            .files
-            .run_once(key, || Rc::clone(self).download(distribution, artifact));
+        let pending = self.files.run_once(key, || {
+            let (worker, distribution, artifact) =
+                (Rc::clone(self), distribution.clone(), artifact.clone());
+            async move {
+                if let Some(stored) = worker.shared_file(&distribution, &artifact).await {
+                    return Ok(stored);
+                }
+                let is_remote = matches!(artifact.location, Location::Url(_));
+                let downloading = Rc::clone(&worker).download(&distribution, &artifact);
+                let stored = downloading.await?;
+                if is_remote {
+                    worker.context.shared.save_file(&stored);
+                }
+                Ok(stored)
+            }
+        });
         pending.await.map_err(Error::from)
+    }
+
+    /// Counts the bytes of a file that a shared cache had.
+    pub(super) fn note_received(&self, bytes: u64) {
+        self.traffic.add(bytes);
     }
 
     /// Downloads on another thread, so that computing digests does not delay the resolver.
