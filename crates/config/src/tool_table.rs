@@ -24,6 +24,9 @@ pub const FILE_NAME: &str = "pyproject.toml";
 
 const TABLE: &str = "tool.wheelhouse";
 
+/// The table in it that configures a farm, which is read by the commands that use one.
+const FARM: &str = "farm";
+
 /// A key of the table.
 #[derive(Clone, Copy)]
 struct Key {
@@ -355,7 +358,8 @@ impl ProjectConfiguration {
         let Some(table) = table.as_table() else {
             return Err(wrong(path, TABLE, "a table"));
         };
-        let settings = table.iter().map(|(name, value)| setting(path, name, value));
+        let options = table.iter().filter(|(name, _)| *name != FARM);
+        let settings = options.map(|(name, value)| setting(path, name, value));
         Ok(Self {
             settings: settings.collect::<Result<_>>()?,
             file: Some(status(FileStatus::Read)),

@@ -123,6 +123,15 @@ pub enum Event {
         /// The package.
         package: String,
     },
+    /// A build runs on another machine, or as a process of its own.
+    BuildPlaced {
+        /// The package.
+        package: String,
+        /// The machine and the name of the work there, `node-1 (pod wheelhouse-3f2a-0-x7k2p)`.
+        place: String,
+        /// The digest of the build step.
+        step: Sha256,
+    },
     /// A build cannot go on yet.
     BuildWaiting {
         /// The package.
@@ -269,6 +278,11 @@ pub struct Unknown {
 pub enum Wait {
     /// The limit of concurrent builds is reached.
     Job,
+    /// The farm has no place for the build yet.
+    Farm {
+        /// The reason, as the farm states it.
+        reason: String,
+    },
     /// Build requirements are being resolved, fetched or built: all of them, as `name==version`, once they are known.
     Requirements {
         /// The packages.

@@ -31,6 +31,7 @@ pub mod requirement;
 pub mod retry;
 pub mod sandbox;
 pub mod secrets;
+pub mod step;
 pub mod target;
 pub mod toml_reader;
 pub mod unsatisfied;

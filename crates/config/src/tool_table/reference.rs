@@ -39,6 +39,8 @@ pub fn json_schema() -> String {
             properties.insert((*name).to_owned(), property);
         }
     }
+    // The crate of the farm reads and describes its table.
+    properties.insert("farm".to_owned(), json!({ "$ref": "farm.schema.json" }));
     let schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "The table [tool.wheelhouse] of a pyproject.toml",

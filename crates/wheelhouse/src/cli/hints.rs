@@ -47,6 +47,7 @@ const OPTIONS: [(&str, Equivalent); 53] = {
         ("--authfile", Variable("REGISTRY_AUTH_FILE")),
         ("--bind", Nothing),
         ("--build-constraint", Variable("PIP_BUILD_CONSTRAINT")),
+        ("--build-env", Nothing),
         ("--build-timeout", Nothing),
         ("--cache-dir", Nothing),
         ("--cache-from", Variable("WHEELHOUSE_CACHE_FROM")),
@@ -91,6 +92,7 @@ const OPTIONS: [(&str, Equivalent); 53] = {
         ("--timeout", Variable("PIP_TIMEOUT")),
         ("--trusted-host", Variable("PIP_TRUSTED_HOST")),
         ("--universal", Nothing),
+        ("--workers", Nothing),
         ("-r", Variable("REQUIREMENTS_FILE")),
     ]
 };

@@ -89,6 +89,7 @@ fn dispatch(command: Command, globals: &GlobalOptions, matches: &ArgMatches) -> 
         Command::Inspect(inspect) => commands::inspect::run(&inspect, globals)?,
         Command::Report(report) => commands::report::run(&report, globals)?,
         Command::Sbom(sbom) => commands::sbom::run(&sbom, globals)?,
+        Command::Worker(worker) => commands::worker::run(&worker, globals, matches)?,
         Command::Cache(action) => return commands::cache::run(&action, globals),
         Command::Config(config) => commands::config::run(&config, globals, matches)?,
         Command::Completions { shell } => commands::completions::print(shell),

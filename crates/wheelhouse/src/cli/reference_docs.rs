@@ -68,15 +68,28 @@ fn the_reference_is_the_real_help() {
     compare("cli.md", &document());
 }
 
-#[test]
-fn the_reference_of_keys_has_those_there_are() {
+/// Compares the part of a document that lists keys.
+#[track_caller]
+fn compare_keys(name: &str, table: &str) {
     const START: &str = "<!-- keys: written by a test -->\n";
     const END: &str = "<!-- end of keys -->\n";
-    let name = "configuration.md";
     let text = fs_err::read_to_string(path(name)).unwrap();
     let (head, rest) = text.split_once(START).unwrap();
     let (_, tail) = rest.split_once(END).unwrap();
-    let table = key_reference::table();
     compare(name, &format!("{head}{START}{table}{END}{tail}"));
+}
+
+#[test]
+fn the_reference_of_keys_has_those_there_are() {
+    compare_keys("configuration.md", &key_reference::table());
     compare("pyproject.schema.json", &key_reference::json_schema());
+}
+
+#[test]
+fn the_reference_of_the_farm_has_its_keys() {
+    compare_keys("farm.md", &wheelhouse_farm::config::reference::table());
+    compare(
+        "farm.schema.json",
+        &wheelhouse_farm::config::reference::json_schema(),
+    );
 }

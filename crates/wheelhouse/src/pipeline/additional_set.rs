@@ -120,6 +120,7 @@ pub(super) async fn start(
         lock_policy: shared.lock_policy.clone(),
         keep_going: shared.keep_going,
         shared: Arc::clone(&shared.shared),
+        farm: shared.farm.clone(),
     };
     let observer = Arc::new(AdditionalSetObserver(Arc::clone(&shared.observer)));
     let plan = |host: &Target| {

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use wheelhouse_types::{
     Version,
 };
 
+use super::farm::Farm;
 use super::local_trees::TreeReader;
 use super::lock_file::lock_name;
 use super::lock_policy::LockPolicy;
@@ -46,6 +48,8 @@ pub struct RunInputs {
     pub keep_going: bool,
     /// The shared caches.
     pub shared: Arc<SharedCaches>,
+    /// The farm that builds sdists, if this machine does not.
+    pub farm: Option<Rc<Farm>>,
 }
 
 /// A run that was started: its inputs, and what was found out about the host and local files.
@@ -56,6 +60,7 @@ pub(super) struct RunContext {
     pub(super) lock_policy: LockPolicy,
     pub(super) keep_going: bool,
     pub(super) shared: Arc<SharedCaches>,
+    pub(super) farm: Option<Rc<Farm>>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) output: PathBuf,
     pub(super) host: Host,
@@ -97,6 +102,7 @@ impl RunContext {
             lock_policy,
             keep_going,
             shared,
+            farm,
         } = inputs;
         request.resolution.refresh |= lock_policy.needs_refresh();
         let cache = store.root().join("uv");
@@ -123,6 +129,7 @@ impl RunContext {
             lock_policy,
             keep_going,
             shared,
+            farm,
             observer,
             output,
             host,

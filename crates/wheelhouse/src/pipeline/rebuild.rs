@@ -448,6 +448,7 @@ impl RebuildJob {
                 keep_going: false,
                 // A wheel from there would not show that a build is reproducible.
                 shared: Arc::new(SharedCaches::none()),
+                farm: self.inputs.farm.clone(),
             },
             additional_sets: Vec::new(),
             output: output.clone(),

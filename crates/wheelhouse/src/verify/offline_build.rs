@@ -53,6 +53,7 @@ pub(super) fn job(
             lock_policy: LockPolicy::Upgrade,
             keep_going: false,
             shared: Arc::new(SharedCaches::none()),
+            farm: None,
         },
         additional_sets: Vec::new(),
         output: scratch.join(output.into()),

@@ -16,12 +16,13 @@ const MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// The crates that touch files and processes, besides the program.
-const LIBRARIES: [&str; 13] = [
+const LIBRARIES: [&str; 14] = [
     "archive",
     "attest",
     "cargo",
     "config",
     "engine",
+    "farm",
     "fs",
     "oci",
     "publish",

@@ -18,6 +18,7 @@ mod docker;
 mod download;
 mod external_lockfiles;
 mod farm;
+mod farm_steps;
 mod filesystem_writes;
 mod from_source;
 mod hashes;

@@ -9,6 +9,7 @@ use wheelhouse_types::PackageName;
 use wheelhouse_types::target::Platform;
 
 use super::GlobalOptions;
+use super::farm::FarmOptions;
 use super::shared::Options;
 use crate::pipeline::LockPolicy;
 use wheelhouse_config::{RawOptions, RawTargets};
@@ -36,6 +37,8 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) options: Options,
+    #[command(flatten)]
+    pub(crate) farm: FarmOptions,
     #[command(flatten)]
     pub(crate) run_options: RunOptions,
 }
@@ -172,6 +175,10 @@ pub(crate) struct RunOptions {
     /// Set by `build` to rebuild what it has built.
     #[arg(skip)]
     pub(crate) verify_reproducible: bool,
+
+    /// The farm of `build`; other commands have options of their own.
+    #[arg(skip)]
+    pub(crate) farm: FarmOptions,
 
     /// Use the existing lock of the output directory without contacting an index
     #[arg(long, conflicts_with_all = ["upgrade", "upgrade_packages"])]

@@ -6,6 +6,7 @@ use wheelhouse_types::{Error, Kind, Result, Target};
 
 use super::GlobalOptions;
 use super::build::{InputArgs, RunOptions};
+use super::farm::FarmOptions;
 use super::shared::Options;
 use crate::pipeline::download::SdistSelection;
 use wheelhouse_config::{RawOptions, RawTargets};
@@ -35,6 +36,15 @@ pub(crate) struct DownloadArgs {
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = SdistsArg::Needed, help_heading = "Run options")]
     sources: SdistsArg,
 
+    /// Build the sdists that were fetched: one wheelhouse for each target, in a directory with its name
+    ///
+    /// Sdists for this machine are built here, or on the farm of --workers. Those for other targets are built on
+    /// the farm, with the image that its configuration names for the target.
+    #[arg(long, help_heading = "Build options", conflicts_with_all = ["dry_run", "verify", "sign"])]
+    pub(crate) build: bool,
+
+    #[command(flatten)]
+    pub(crate) farm: FarmOptions,
     #[command(flatten)]
     pub(crate) run_options: RunOptions,
 }

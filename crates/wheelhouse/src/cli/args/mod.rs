@@ -11,6 +11,7 @@
 
 mod build;
 mod download;
+mod farm;
 mod image;
 mod lock;
 mod parsers;
@@ -22,6 +23,7 @@ mod sbom;
 mod serve;
 mod shared;
 mod verify;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -30,6 +32,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand,
 
 pub(crate) use build::{BuildArgs, ConfigArgs, RunOptions};
 pub(crate) use download::DownloadArgs;
+pub(crate) use farm::{FarmOptions, Workers};
 pub(crate) use image::{ExtractArgs, ImageArgs, ImageReadArgs, InspectArgs, RegistryOptions};
 pub(crate) use lock::LockArgs;
 use parsers::size;
@@ -41,6 +44,7 @@ pub(crate) use sbom::{SbomArgs, SbomFormat};
 pub(crate) use serve::{AccessLogFormat, ListenArgs, ServeArgs};
 pub(crate) use verify::VerifyArgs;
 use wheelhouse_config::RawOptions;
+pub(crate) use worker::WorkerArgs;
 
 const STYLES: Styles = Styles::styled()
     .header(anstyle::AnsiColor::Green.on_default().bold())
@@ -242,6 +246,12 @@ pub(crate) enum Command {
     /// The image is described in docs/how-to/s2i.md; its scripts call these commands.
     #[command(name = "s2i", arg_required_else_help = true)]
     S2i(S2iArgs),
+    /// Carry out one build step of a farm
+    ///
+    /// Reads the step and its files from the shared cache of --cache-to, builds the wheel, and writes it and the
+    /// record of its build back. The Jobs of `--workers kubernetes` run this command.
+    #[command(hide = true)]
+    Worker(Box<WorkerArgs>),
     /// Show or clean the cache
     #[command(subcommand, arg_required_else_help = true)]
     Cache(CacheCommand),

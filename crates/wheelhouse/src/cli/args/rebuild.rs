@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args};
 
 use super::GlobalOptions;
+use super::farm::FarmOptions;
 use super::shared::Options;
 use wheelhouse_config::RawOptions;
 
@@ -19,6 +20,8 @@ pub(crate) struct RebuildArgs {
 
     #[command(flatten)]
     pub(crate) options: Options,
+    #[command(flatten)]
+    pub(crate) farm: FarmOptions,
 }
 
 impl RebuildArgs {

@@ -8,7 +8,7 @@ use wheelhouse_types::{Error, Kind, Request, Result};
 
 use crate::cli::args::{BuildArgs, GlobalOptions, RunOptions};
 use crate::cli::commands::session::{AfterBuild, CommandContext, RunSession};
-use crate::cli::commands::{dry_run, signing};
+use crate::cli::commands::{dry_run, farm, signing};
 use crate::cli::hints::HintStyle;
 use crate::pipeline::additional_set::{self, SetContents};
 use crate::pipeline::{self, BuildJob, RunReport};
@@ -38,6 +38,7 @@ pub(crate) fn run(build: BuildArgs, globals: &GlobalOptions, matches: &ArgMatche
     let mut raw = build.raw(globals, matches);
     let (source, mut run_options) = (build.inputs.source, build.run_options);
     run_options.verify_reproducible = build.verify_reproducible;
+    run_options.farm = build.farm;
     run_options.platform = build.platform.map(|name| name.parse()).transpose()?;
     let others = if build.separate {
         separate(&mut raw)
@@ -197,7 +198,10 @@ async fn begin(
     context: CommandContext,
     run_options: &RunOptions,
 ) -> Result<(RunSession, BuildJob)> {
-    let session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
+    let mut session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
+    if !run_options.dry_run {
+        session.farm = farm::start(&run_options.farm, &session).await?;
+    }
     session
         .context
         .check_scope(

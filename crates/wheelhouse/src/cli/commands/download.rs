@@ -5,7 +5,7 @@ use wheelhouse_types::Result;
 
 use crate::cli::args::{DownloadArgs, GlobalOptions};
 use crate::cli::commands::session::{AfterBuild, CommandContext};
-use crate::cli::commands::{dry_run, signing};
+use crate::cli::commands::{dry_run, farm, signing};
 use crate::pipeline::TargetSelection;
 use crate::pipeline::download::{self, DownloadJob};
 use wheelhouse_oci::find_links::ArchitectureSelection;
@@ -25,7 +25,8 @@ pub(crate) fn run(
 async fn execute(mut context: CommandContext, arguments: DownloadArgs) -> Result<()> {
     let key = signing::signing_key(arguments.run_options.sign.as_deref(), &context.process)?;
     context.sign.clone_from(&arguments.run_options.sign);
-    let session = context.begin(ArchitectureSelection::All).await?;
+    let mut session = context.begin(ArchitectureSelection::All).await?;
+    session.farm = farm::start(&arguments.farm, &session).await?;
     let (run_options, scope) = (&arguments.run_options, session.scope.clone());
     let job = DownloadJob {
         inputs: session.inputs(run_options.lock_policy(), run_options.keep_going),
@@ -37,10 +38,12 @@ async fn execute(mut context: CommandContext, arguments: DownloadArgs) -> Result
                 .choice(&session.context.settings.targets)?,
             filter: Box::new(move |target| scope.check(target)),
         },
-        bootstrap: !arguments.no_bootstrap,
+        // A wheelhouse has what its requirements need.
+        bootstrap: !arguments.no_bootstrap && !arguments.build,
         sdists: arguments.sources(),
         same_versions: arguments.same_versions,
         attestations: run_options.attestations,
+        build: arguments.build,
     };
     if run_options.dry_run {
         let previews = download::preview(job, session.observer).await?;

@@ -16,6 +16,7 @@ use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use crate::cli::args::{GlobalOptions, RebuildArgs};
+use crate::cli::commands::farm;
 use crate::cli::commands::session::{CommandContext, RunSession};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
@@ -55,9 +56,11 @@ pub(crate) fn run(
     let context = CommandContext::new(raw, None, globals, true)?;
     let kept = context.settings.output.clone();
     let json = globals.json;
+    let options = arguments.farm.clone();
     let results = context.execute(move |context| {
         Box::pin(async move {
-            let session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
+            let mut session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
+            session.farm = farm::start(&options, &session).await?;
             Box::pin(rebuild_all(&session, selections, &kept)).await
         })
     })?;

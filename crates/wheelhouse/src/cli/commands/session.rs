@@ -6,6 +6,7 @@
 //! 4. [`RunSession::finish`] reports the result.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -22,11 +23,12 @@ use crate::cli::commands::{cache, project_source, rebuild, registry_access, sign
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::{self, Renderer, Verbosity};
 use crate::cli::{output, reexec, signals};
-use crate::pipeline::{LockPolicy, RunInputs, RunReport};
+use crate::pipeline::{Farm, LockPolicy, RunInputs, RunReport};
 use wheelhouse_config::{
     BuiltRequest, PipConfiguration, RawOptions, Settings, SupportedTargets, build_request,
     resolve_settings,
 };
+use wheelhouse_farm::Cleanup;
 use wheelhouse_fs::locks;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_oci::find_links::{self, ArchitectureSelection, ImageFetcher};
@@ -54,6 +56,8 @@ pub(crate) struct CommandContext {
     note: Option<String>,
     /// Temporary caches, which are removed when the run has ended and nothing writes to them anymore.
     temporary: Arc<Mutex<Vec<Scratch>>>,
+    /// What the run has created on a farm, which is removed when the run has ended.
+    cleanups: Arc<Mutex<Vec<Cleanup>>>,
 }
 
 /// A run with its request.
@@ -66,6 +70,8 @@ pub(crate) struct RunSession {
     pub(crate) shared: Arc<SharedCaches>,
     /// The interpreter that the request names, as far as known without starting one.
     pub(crate) python: Option<PathBuf>,
+    /// The farm that builds sdists.
+    pub(crate) farm: Option<Rc<Farm>>,
     /// Kept because the request refers to it.
     _source: Option<project_source::ProjectTree>,
     started: Instant,
@@ -90,6 +96,7 @@ impl RunSession {
             lock_policy,
             keep_going,
             shared: Arc::clone(&self.shared),
+            farm: self.farm.clone(),
         }
     }
 
@@ -151,6 +158,7 @@ impl CommandContext {
             registry: RegistryOptions::default(),
             sign: None,
             temporary: Arc::default(),
+            cleanups: Arc::default(),
         })
     }
 
@@ -167,9 +175,13 @@ impl CommandContext {
         if let Some(note) = &self.note {
             renderer.observe(&Event::warning(note));
         }
-        let temporary = Arc::clone(&self.temporary);
+        let (temporary, cleanups) = (Arc::clone(&self.temporary), Arc::clone(&self.cleanups));
         let outcome = signals::run(move || work(self));
         renderer.close();
+        for cleanup in std::mem::take(&mut *cleanups.lock().unwrap_or_else(PoisonError::into_inner))
+        {
+            cleanup.run();
+        }
         // A failed build may have written a log, even if another error ended the run.
         let failed = outcome.is_err();
         for directory in
@@ -245,6 +257,7 @@ impl CommandContext {
             store,
             shared: Arc::new(shared),
             python,
+            farm: None,
             _source: source,
             started,
         })
@@ -252,14 +265,20 @@ impl CommandContext {
 
     /// Creates the shared caches of the settings.
     fn shared_caches(&self, observer: &Arc<dyn Observer>) -> Result<SharedCaches> {
-        let (settings, shared) = (&self.settings, &self.settings.shared_cache);
+        let shared = &self.settings.shared_cache;
         if shared.from.is_empty() && shared.to.is_none() {
             return Ok(SharedCaches::none());
         }
+        Ok(SharedCaches::new(self.shared_options()?, observer))
+    }
+
+    /// Returns the options of the shared caches.
+    pub(crate) fn shared_options(&self) -> Result<SharedOptions> {
+        let (settings, shared) = (&self.settings, &self.settings.shared_cache);
         let signer = self.sign.as_deref().filter(|_| shared.to.is_some());
         let notices = RetryNotices::default();
         let access = registry_access::access(&self.registry, settings, &self.process, notices);
-        let options = SharedOptions {
+        Ok(SharedOptions {
             from: shared.from.clone(),
             to: shared.to.clone(),
             fetched: shared.fetched,
@@ -273,8 +292,7 @@ impl CommandContext {
                 },
                 variables: registry_access::bucket_variables(&self.process),
             },
-        };
-        Ok(SharedCaches::new(options, observer))
+        })
     }
 
     /// Registers a temporary cache for removal at the end.
@@ -282,6 +300,14 @@ impl CommandContext {
         let directories = self.temporary.lock();
         let mut directories = directories.unwrap_or_else(PoisonError::into_inner);
         directories.extend(directory);
+    }
+
+    /// Registers what a farm must remove at the end.
+    pub(crate) fn clean_up(&self, cleanup: Cleanup) {
+        let cleanups = self.cleanups.lock();
+        cleanups
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(cleanup);
     }
 
     fn image_fetcher(

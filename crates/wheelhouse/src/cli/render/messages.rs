@@ -15,10 +15,14 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     let wanted = match event {
         Event::StepFailed { .. } => Verbosity::Silent,
         Event::Warning { .. } => Verbosity::Quiet,
-        Event::Considering { .. }
+        // A farm that has no place for a build may need help.
+        Event::BuildWaiting {
+            wait: Wait::Job | Wait::Requirements { .. },
+            ..
+        }
+        | Event::Considering { .. }
         | Event::BuildHook { .. }
         | Event::BuildOutput { .. }
-        | Event::BuildWaiting { .. }
         | Event::FetchStarted { .. }
         | Event::FetchRetried { .. }
         | Event::PhaseFinished { .. } => Verbosity::Verbose,
@@ -87,6 +91,9 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
             None,
         ),
         Event::BuildStarted { package } => format!("{} {package}", done("Building")),
+        Event::BuildPlaced { package, place, .. } => {
+            format!("{} {package} on {place}", done("Running"))
+        }
         Event::BuildHook { package, hook } => format!("{package}: {hook}"),
         Event::BuildWaiting { package, wait } => format!("{package} waits for {}", waits_for(wait)),
         Event::BuildOutput { package, line } => {
@@ -163,6 +170,7 @@ fn inputs(from: &[String], unused: &[String]) -> String {
 pub(super) fn waits_for(wait: &Wait) -> String {
     match wait {
         Wait::Job => "a free build slot".to_owned(),
+        Wait::Farm { reason } => format!("the farm: {reason}"),
         Wait::Requirements { packages } if packages.is_empty() => {
             "its build requirements".to_owned()
         }

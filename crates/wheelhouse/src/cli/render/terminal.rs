@@ -124,13 +124,10 @@ impl TerminalRenderer {
                 state.waiting.insert(package.clone(), Some(wait.clone()));
             }
             Event::BuildHook { package, hook } => {
-                state.waiting.remove(package);
-                let bars = &mut state.building;
-                let bar = bars
-                    .entry(package.clone())
-                    .or_insert_with(|| self.spinner(String::new()));
-                bar.set_message(format!("Building {package}: {hook}"));
-                bar.reset_elapsed();
+                self.show_build(state, package, format!("Building {package}: {hook}"));
+            }
+            Event::BuildPlaced { package, place, .. } => {
+                self.show_build(state, package, format!("Building {package} on {place}"));
             }
             Event::BuildHookFinished { package, .. } => clear(state.building.remove(package)),
             Event::BuildFinished { package, .. } | Event::StepFailed { package, .. } => {
@@ -149,6 +146,17 @@ impl TerminalRenderer {
         });
         line.set_message(text);
         line.tick();
+    }
+
+    /// Shows the line of a running build, whose time starts now.
+    fn show_build(&self, state: &mut TerminalState, package: &str, message: String) {
+        state.waiting.remove(package);
+        let bar = state
+            .building
+            .entry(package.to_owned())
+            .or_insert_with(|| self.spinner(String::new()));
+        bar.set_message(message);
+        bar.reset_elapsed();
     }
 
     /// Shows one bar for all downloads while there are any.
@@ -178,8 +186,12 @@ fn stays(event: &Event) -> bool {
             | Event::PhaseStarted { .. }
             | Event::FetchStarted { .. }
             | Event::BuildStarted { .. }
+            | Event::BuildPlaced { .. }
             | Event::BuildHook { .. }
-            | Event::BuildWaiting { .. }
+            | Event::BuildWaiting {
+                wait: Wait::Job | Wait::Requirements { .. },
+                ..
+            }
             | Event::StepFinished { .. }
     )
 }
@@ -194,10 +206,14 @@ fn waiting(waiting: &BTreeMap<String, Option<Wait>>) -> Option<String> {
         [] => None,
         [(package, wait)] => Some(format!("{package} waits for {}", messages::waits_for(wait))),
         _ => {
-            let for_job = waits.iter().filter(|(_, wait)| **wait == Wait::Job).count();
+            let count =
+                |is_one: fn(&Wait) -> bool| waits.iter().filter(|(_, wait)| is_one(wait)).count();
+            let for_job = count(|wait| matches!(wait, Wait::Job));
+            let for_farm = count(|wait| matches!(wait, Wait::Farm { .. }));
             let reasons = [
                 (for_job, "a free build slot"),
-                (waits.len() - for_job, "build requirements"),
+                (for_farm, "the farm"),
+                (waits.len() - for_job - for_farm, "build requirements"),
             ];
             let reasons = reasons.iter().filter(|(count, _)| *count > 0);
             let reasons: Vec<String> = reasons

@@ -41,7 +41,7 @@ pub(super) struct CollectedTarget {
     /// The crates that building the sdists takes.
     pub(super) crates: Vec<StoredCrate>,
     /// The sdists whose build requirements could not be determined on this machine.
-    unknown: Vec<Unknown>,
+    pub(super) unknown: Vec<Unknown>,
 }
 
 /// A file in the store.

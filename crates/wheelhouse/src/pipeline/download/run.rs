@@ -23,6 +23,7 @@ use super::super::report::{Preview, RunReport};
 use super::super::target_selection::TargetSelection;
 use super::super::wheel_metadata::CoreMetadata;
 use super::super::worker::{LocalWorker, Prefetch};
+use super::build;
 use super::collect::{CollectedTarget, Collector};
 use super::failures::{TargetFailures, for_target};
 use super::publish::CollectedSet;
@@ -46,6 +47,8 @@ pub struct DownloadJob {
     pub same_versions: bool,
     /// Fetches the attestations that indexes offer for the files.
     pub attestations: bool,
+    /// Builds the sdists, and publishes a wheelhouse for each target.
+    pub build: bool,
 }
 
 /// The packages with which every new environment starts.
@@ -58,13 +61,26 @@ const BOOTSTRAP: [&str; 3] = ["pip", "setuptools", "wheel"];
 #[instrument(name = "download", skip_all, fields(output = %job.output.display()))]
 pub async fn download(job: DownloadJob, observer: Arc<dyn Observer>) -> Result<RunReport> {
     let (bootstrap, link_mode, attestations) = (job.bootstrap, job.link_mode, job.attestations);
+    let is_built = job.build;
     let (context, resolver, failures) = start(job, observer, Prefetch::Wheels).await?;
     let resolutions = context
         .during(Phase::Resolve, resolver.resolve(&failures))
         .await?;
     let worker = &resolver.worker;
     let collecting = collect(worker, resolutions, bootstrap, &failures);
-    let collected = context.during(Phase::Execute, collecting).await?;
+    let making = async {
+        let collected = collecting.await?;
+        if is_built {
+            build::build_all(worker, collected, &failures).await
+        } else {
+            Ok(collected)
+        }
+    };
+    let collected = context.during(Phase::Execute, making).await?;
+    if is_built {
+        let publishing = build::publish_each(worker, collected, link_mode);
+        return context.during(Phase::Publish, publishing).await;
+    }
     let publishing = publish(worker, collected, link_mode, attestations);
     context.during(Phase::Publish, publishing).await
 }

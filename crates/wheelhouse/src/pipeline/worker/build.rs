@@ -17,7 +17,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::provenance::{BuildRun, InputFile};
 use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
-use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source};
+use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source, Target};
 
 use super::super::published_files::GENERATOR;
 use super::artifact::{WheelArtifact, Worker as _};
@@ -59,6 +59,11 @@ impl LocalWorker {
         }
         if let Some(built) = self.find_shared(&key, distribution).await? {
             return Ok(artifact(built, Outcome::Copied));
+        }
+        let target = &self.context.host_target;
+        if let Some((farm, source)) = self.farm_for(distribution, target) {
+            let building = self.build_on_farm(&farm, distribution, &source, sdist, &key, target);
+            return Box::pin(building).await;
         }
         let (mut build_dir, _claim) = self.prepare(distribution, &key).await?;
         // Another process, or the build of the same source under another name, may have built the wheel while
@@ -188,21 +193,27 @@ impl LocalWorker {
     }
 
     fn build_key(&self, distribution: &Distribution, sdist: Option<Sha256>) -> BuildKey {
-        let context = &self.context;
+        self.build_key_for(distribution, sdist, &self.context.host_target)
+    }
+
+    pub(super) fn build_key_for(
+        &self,
+        distribution: &Distribution,
+        sdist: Option<Sha256>,
+        target: &Target,
+    ) -> BuildKey {
         let source = self
             .trees
             .with_digests(|trees| build_key::source(distribution, sdist, trees));
-        build_key::build_key(
-            &context.request,
-            &context.host_target,
-            distribution,
-            &source,
-        )
+        build_key::build_key(&self.context.request, target, distribution, &source)
     }
 
     /// Returns the digest of an sdist, which is downloaded if the published digest is missing or not one of the
     /// required ones. Other sources have none.
-    async fn sdist_digest(self: &Rc<Self>, distribution: &Distribution) -> Result<Option<Sha256>> {
+    pub(super) async fn sdist_digest(
+        self: &Rc<Self>,
+        distribution: &Distribution,
+    ) -> Result<Option<Sha256>> {
         let Source::Sdist(artifact) = &distribution.source else {
             return Ok(None);
         };
@@ -214,7 +225,7 @@ impl LocalWorker {
 
     /// Returns the wheel that was built under `key`. Wheels of builds without isolation are never reused: the
     /// contents of the user's environment are not part of the key.
-    async fn find_built(
+    pub(super) async fn find_built(
         &self,
         key: &BuildKey,
         distribution: &Distribution,
@@ -383,7 +394,7 @@ impl LocalWorker {
 }
 
 /// Returns the sdist with the digest `sha256` that `distribution` is built from.
-fn sdist_file(distribution: &Distribution, sha256: Option<Sha256>) -> Option<InputFile> {
+pub(super) fn sdist_file(distribution: &Distribution, sha256: Option<Sha256>) -> Option<InputFile> {
     let Source::Sdist(artifact) = &distribution.source else {
         return None;
     };
@@ -467,6 +478,35 @@ fn store_wheel(
         differences: differences.iter().map(ToString::to_string).collect(),
         glibc,
     })
+}
+
+/// Checks a wheel in `store` that another machine has built from `distribution`, and saves its metadata. Returns the newest
+/// version of glibc that its binaries need.
+///
+/// # Errors
+/// [`Kind::Build`] if the wheel is not valid, or is that of another distribution.
+pub(super) fn check_wheel(
+    store: &Store,
+    distribution: &Distribution,
+    stored: &StoredFile,
+    filename: &str,
+) -> Result<Option<(u16, u16)>> {
+    let invalid = || format!("the wheel {filename} of {distribution} is not valid");
+    let inspection =
+        wheelhouse_archive::inspect(&stored.path, filename).context(Kind::Build, invalid)?;
+    let version = distribution.version.as_ref();
+    let has_other_version = version.is_some_and(|version| *version != inspection.version);
+    if inspection.name != distribution.name || has_other_version {
+        let message = format!(
+            "{}: it is that of {}=={}",
+            invalid(),
+            inspection.name,
+            inspection.version
+        );
+        return Err(Error::new(Kind::Build, message));
+    }
+    store.save_metadata(&stored.sha256, &inspection.metadata);
+    wheelhouse_archive::needed_glibc(&stored.path, &Limits::default())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod crates;
 mod declared_compilers;
 mod download;
 mod examine;
+mod farm_build;
 mod local;
 mod local_trees;
 mod provider;

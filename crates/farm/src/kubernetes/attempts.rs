@@ -1,0 +1,480 @@
+//! The attempts at a step: each is a Job that is created or adopted, and watched until it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::AsyncBufReadExt as _;
+use futures::StreamExt as _;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Event as KubernetesEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tracing::{debug, instrument};
+use wheelhouse_types::event::Wait;
+use wheelhouse_types::step::BuildStep;
+use wheelhouse_types::{Error, Event, Kind, Observer, Result, Sha256};
+
+use super::Kubernetes;
+use super::watch::pods_of;
+use crate::job::{Attempt, CONTAINER};
+use crate::outcome::{JobOutcome, Place, StartProblem, StepState, state};
+use crate::quantity::Memory;
+use crate::worker_output::WorkerOutput;
+
+/// Returns a duration in milliseconds, which is another one in unit tests.
+const fn millis(usual: u64, in_tests: u64) -> Duration {
+    Duration::from_millis(if cfg!(test) { in_tests } else { usual })
+}
+
+/// The time after which the state of a Job is judged again without a change.
+const TICK: Duration = millis(2000, 50);
+
+/// The time after which a Job without a pod is probably refused by a quota.
+const WITHOUT_POD: Duration = millis(5000, 200);
+
+/// The pause before a Job is created again that a quota did not admit.
+const QUOTA_PAUSE: Duration = millis(5000, 50);
+
+/// The number of lines of a failed worker that are fetched.
+const LOG_LINES: i64 = 2000;
+
+/// The end of an attempt that was not a failure of the build.
+enum End {
+    Done,
+    Lost(String),
+    OutOfMemory,
+}
+
+/// What was reported of a running attempt, so that it is reported once.
+#[derive(Default)]
+struct Reported {
+    waiting: String,
+    place: Option<Place>,
+    following: Option<JoinHandle<()>>,
+}
+
+impl Drop for Reported {
+    fn drop(&mut self) {
+        if let Some(task) = &self.following {
+            task.abort();
+        }
+    }
+}
+
+impl Kubernetes {
+    /// Carries out `step` in as many attempts as it takes.
+    #[instrument(name = "step", skip_all, fields(%step))]
+    pub(super) async fn carry_out(
+        &self,
+        step: &BuildStep,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<()> {
+        let digest = step.digest();
+        let mut memory = self.config.resources(&step.name).memory;
+        let (mut number, mut lost) = (0, 0);
+        if let Some((found, job)) = self.last_attempt(digest) {
+            memory = memory_of(&job).unwrap_or(memory);
+            number = match state(Some(&job), self.watched.pod(&job.name_any()).as_deref()) {
+                // A failure of an earlier run may have had a cause that the user has removed since.
+                StepState::Ended(JobOutcome::OutOfMemory) => {
+                    memory = self.more_memory(memory, step)?;
+                    found + 1
+                }
+                StepState::Ended(_) => found + 1,
+                _ => found,
+            };
+            debug!(found, number, "found Jobs of the step");
+        }
+        loop {
+            let attempt = Attempt {
+                step,
+                digest,
+                number,
+                memory,
+                cache: &self.cache,
+            };
+            let name = attempt.name();
+            self.set_active(&name, true);
+            let end = self.attempt(&attempt, observer).await;
+            if end.is_ok() {
+                // After an error, the Job is removed with what the run leaves.
+                self.set_active(&name, false);
+            }
+            match end? {
+                End::Done => return Ok(()),
+                End::Lost(reason) => {
+                    lost += 1;
+                    if lost > self.config.retries {
+                        let message =
+                            format!("the pod of {step} was lost {lost} times, at last: {reason}");
+                        let hint = "Allow more attempts with `retries` in farm.toml.";
+                        return Err(Error::new(Kind::Build, message).with_hint(hint));
+                    }
+                    observer.observe(&Event::warning(format!(
+                        "the pod of {step} was lost and the step is repeated: {reason}"
+                    )));
+                }
+                End::OutOfMemory => {
+                    let more = self.more_memory(memory, step)?;
+                    observer.observe(&Event::warning(format!(
+                        "{memory} of memory were too little for {step}; the step is repeated with {more}"
+                    )));
+                    memory = more;
+                }
+            }
+            number += 1;
+        }
+    }
+
+    fn more_memory(&self, memory: Memory, step: &BuildStep) -> Result<Memory> {
+        memory.doubled(self.config.memory_limit).ok_or_else(|| {
+            let message = format!("{memory} of memory were too little for {step}");
+            let hint = "Raise `memory-limit` in farm.toml, or lower the parallelism of the build with a variable of --build-env.";
+            Error::new(Kind::Build, message).with_hint(hint)
+        })
+    }
+
+    /// Returns the number of the last attempt at the step of which there is a Job.
+    fn last_attempt(&self, digest: Sha256) -> Option<(u32, Arc<Job>)> {
+        let jobs = self.watched.jobs_of_step(&digest.to_string());
+        let numbered = jobs.into_iter().filter_map(|job| {
+            let name = job.name_any();
+            let (_, number) = name.rsplit_once('-')?;
+            Some((number.parse().ok()?, job))
+        });
+        numbered.max_by_key(|(number, _)| *number)
+    }
+
+    async fn attempt(&self, attempt: &Attempt<'_>, observer: &Arc<dyn Observer>) -> Result<End> {
+        let name = attempt.name();
+        let package = attempt.step.to_string();
+        self.create_or_adopt(attempt, observer).await?;
+        let mut changes = self.watched.changes();
+        let mut reported = Reported::default();
+        let started = Instant::now();
+        let mut problem_since = None;
+        loop {
+            let (job, pod) = (self.watched.job(&name), self.watched.pod(&name));
+            let mut problem_now = None;
+            match state(job.as_deref(), pod.as_deref()) {
+                StepState::Ended(JobOutcome::Done) => return Ok(End::Done),
+                StepState::Missing => {
+                    // The watch may not have seen the Job yet.
+                    let found = self.server.request(|| self.jobs.get_opt(&name)).await?;
+                    let found =
+                        found.map_err(|error| self.server.rejected("reading a Job", error))?;
+                    if found.is_none_or(|job| job.metadata.deletion_timestamp.is_some()) {
+                        return Ok(End::Lost("its Job was removed".to_owned()));
+                    }
+                }
+                StepState::Ended(_) => return self.ended(attempt, observer).await,
+                StepState::Running(place) => {
+                    if reported.place.as_ref() != Some(&place) {
+                        observer.observe(&Event::BuildPlaced {
+                            package: package.clone(),
+                            place: format!("{} (pod {})", place.node, place.pod),
+                            step: attempt.digest,
+                        });
+                        if observer.wants_output() {
+                            reported.following = Some(self.follow(&place.pod, observer));
+                        }
+                        reported.place = Some(place);
+                    }
+                }
+                StepState::Waiting {
+                    mut reason,
+                    problem,
+                } => {
+                    problem_now = problem;
+                    if let Some(problem) = problem {
+                        let since = *problem_since.get_or_insert_with(Instant::now);
+                        self.check_start(attempt, problem, since, &reason).await?;
+                    }
+                    if reason.is_empty() && pod.is_none() && started.elapsed() > WITHOUT_POD {
+                        reason = self.refusal(&name).await.unwrap_or_default();
+                    }
+                    self.report_waiting(&mut reported, &package, reason, observer);
+                }
+            }
+            if problem_now.is_none() {
+                problem_since = None;
+            }
+            self.server.check()?;
+            // A lost sender means that the watch has ended; the next judgment then reads the server.
+            let _ = tokio::time::timeout(TICK, changes.changed()).await;
+        }
+    }
+
+    fn report_waiting(
+        &self,
+        reported: &mut Reported,
+        package: &str,
+        reason: String,
+        observer: &Arc<dyn Observer>,
+    ) {
+        if reason.is_empty() || reported.waiting == reason {
+            return;
+        }
+        observer.observe(&Event::BuildWaiting {
+            package: package.to_owned(),
+            wait: Wait::Farm {
+                reason: reason.clone(),
+            },
+        });
+        reported.waiting = reason;
+    }
+
+    /// Fails if a pod that cannot start had enough time.
+    async fn check_start(
+        &self,
+        attempt: &Attempt<'_>,
+        problem: StartProblem,
+        since: Instant,
+        reason: &str,
+    ) -> Result<()> {
+        let limit = Duration::from_secs(self.config.image_timeout.into());
+        if problem != StartProblem::ImageName && since.elapsed() < limit {
+            return Ok(());
+        }
+        let target = attempt.step.target.parse()?;
+        let image = &self.config.image(&target)?.image;
+        // Otherwise the pod would wait until the deadline of the Job.
+        self.delete(&attempt.name()).await;
+        let (message, hint) = match problem {
+            StartProblem::Image | StartProblem::ImageName => (
+                format!(
+                    "the image {image} for {} cannot be pulled: {reason}",
+                    attempt.step
+                ),
+                "Check `images` and `image-pull-secrets` in farm.toml, and that the nodes reach the registry.",
+            ),
+            StartProblem::Configuration => (
+                format!("the pod of {} cannot start: {reason}", attempt.step),
+                "Check `cache-secret` and `service-account` in farm.toml.",
+            ),
+        };
+        Err(Error::new(Kind::Build, message).with_hint(hint))
+    }
+
+    /// Creates the Job, or becomes an owner of the one that there is. Waits while a quota does not admit it.
+    async fn create_or_adopt(
+        &self,
+        attempt: &Attempt<'_>,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<()> {
+        let job = attempt.job(&self.config, vec![self.owner.reference().clone()])?;
+        let name = attempt.name();
+        let mut reported = Reported::default();
+        loop {
+            let parameters = PostParams::default();
+            let created = self.server.request(|| self.jobs.create(&parameters, &job));
+            match created.await? {
+                Ok(_) => {
+                    debug!(name, "created a Job");
+                    return Ok(());
+                }
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    if self.adopt(&name).await? {
+                        debug!(name, "adopted a Job");
+                        return Ok(());
+                    }
+                }
+                Err(kube::Error::Api(status)) if is_quota(&status) => {
+                    let package = attempt.step.to_string();
+                    self.report_waiting(&mut reported, &package, status.message, observer);
+                    tokio::time::sleep(QUOTA_PAUSE).await;
+                }
+                Err(error) => {
+                    let action = format!("creating the Job of {}", attempt.step);
+                    return Err(self.server.rejected(&action, error));
+                }
+            }
+        }
+    }
+
+    /// Adds this run to the owners of a Job. Returns false if the Job is gone.
+    async fn adopt(&self, name: &str) -> Result<bool> {
+        let own = self.owner.reference();
+        loop {
+            let found = self.server.request(|| self.jobs.get_opt(name)).await?;
+            let found = found.map_err(|error| self.server.rejected("reading a Job", error))?;
+            let Some(job) = found else {
+                return Ok(false);
+            };
+            if job.metadata.deletion_timestamp.is_some() {
+                tokio::time::sleep(TICK).await;
+                continue;
+            }
+            let mut owners = job.metadata.owner_references.unwrap_or_default();
+            if owners.iter().any(|owner| owner.uid == own.uid) {
+                return Ok(true);
+            }
+            owners.push(own.clone());
+            let patch = owners_patch(&owners, job.metadata.resource_version.as_deref());
+            let parameters = PatchParams::default();
+            let patched = self
+                .server
+                .request(|| self.jobs.patch(name, &parameters, &patch));
+            match patched.await? {
+                Ok(_) => return Ok(true),
+                // The Job has changed since it was read, or is gone.
+                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+                Err(error) => return Err(self.server.rejected("adopting a Job", error)),
+            }
+        }
+    }
+
+    /// Judges a Job that has ended without success, with its pod as the server knows it now: the watches of Jobs and pods are
+    /// independent of each other.
+    async fn ended(&self, attempt: &Attempt<'_>, observer: &Arc<dyn Observer>) -> Result<End> {
+        let name = attempt.name();
+        let selection = ListParams::default().labels(&pods_of(&name));
+        let pods = self.server.request(|| self.pods.list(&selection)).await?;
+        let pods = pods.map_err(|error| self.server.rejected("reading pods", error))?;
+        let newest = pods
+            .items
+            .into_iter()
+            .max_by_key(|pod| pod.metadata.creation_timestamp.clone());
+        let job = self.watched.job(&name);
+        let StepState::Ended(outcome) = state(job.as_deref(), newest.as_ref()) else {
+            return Ok(End::Lost("its pod has changed".to_owned()));
+        };
+        debug!(name, ?outcome, "a Job has ended");
+        let pod = newest.and_then(|pod| pod.metadata.name).unwrap_or_default();
+        match outcome {
+            JobOutcome::Done => Ok(End::Done),
+            JobOutcome::Lost(reason) => Ok(End::Lost(reason)),
+            JobOutcome::OutOfMemory => Ok(End::OutOfMemory),
+            JobOutcome::Deadline => {
+                let seconds = self.config.deadline;
+                let message = format!("{} was not finished within {seconds} seconds", attempt.step);
+                let hint = "Raise `deadline` in farm.toml.";
+                Err(Error::new(Kind::Build, message).with_hint(hint))
+            }
+            JobOutcome::WorkerFailed(code) => {
+                let error = self.worker_error(&pod, observer).await;
+                Err(error.unwrap_or_else(|reason| {
+                    let message =
+                        format!("the worker of {} ended with exit code {code}", attempt.step);
+                    Error::new(Kind::Build, message).with_detail(reason)
+                }))
+            }
+        }
+    }
+
+    /// Returns the error in the log of `pod`, or else the end of the log.
+    async fn worker_error(&self, pod: &str, observer: &Arc<dyn Observer>) -> Result<Error, String> {
+        let parameters = LogParams {
+            container: Some(CONTAINER.to_owned()),
+            tail_lines: Some(LOG_LINES),
+            ..LogParams::default()
+        };
+        let log = self
+            .server
+            .request(|| self.pods.logs(pod, &parameters))
+            .await;
+        let log = match log {
+            Ok(Ok(log)) => log,
+            Ok(Err(error)) => {
+                return Err(format!("the log of the pod {pod} cannot be read: {error}"));
+            }
+            Err(error) => return Err(error.display_chain()),
+        };
+        let mut output = WorkerOutput::default();
+        let silent = Silent;
+        for line in log.lines() {
+            output.read(line, &silent);
+        }
+        debug!(
+            pod,
+            lines = log.lines().count(),
+            wanted = observer.wants_output(),
+            "fetched a log"
+        );
+        output.into_error().ok_or_else(|| {
+            let lines: Vec<&str> = log.lines().rev().take(20).collect();
+            lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    /// Passes the output of a running worker to `observer` until the task is aborted.
+    fn follow(&self, pod: &str, observer: &Arc<dyn Observer>) -> JoinHandle<()> {
+        let (pods, pod, observer) = (self.pods.clone(), pod.to_owned(), Arc::clone(observer));
+        tokio::spawn(async move {
+            let parameters = LogParams {
+                container: Some(CONTAINER.to_owned()),
+                follow: true,
+                ..LogParams::default()
+            };
+            let Ok(stream) = pods.log_stream(&pod, &parameters).await else {
+                return;
+            };
+            let mut lines = stream.lines();
+            let mut output = WorkerOutput::default();
+            while let Some(Ok(line)) = lines.next().await {
+                output.read(&line, &*observer);
+            }
+        })
+    }
+
+    /// Returns why the Job controller does not create the pod of a Job, such as an exceeded quota.
+    async fn refusal(&self, job: &str) -> Option<String> {
+        let selection = ListParams::default().fields(&format!(
+            "involvedObject.kind=Job,involvedObject.name={job}"
+        ));
+        let events = self.server.request(|| self.events.list(&selection)).await;
+        let events = events.ok()?.ok()?;
+        let failed = |event: &KubernetesEvent| event.reason.as_deref() == Some("FailedCreate");
+        let newest = events
+            .items
+            .into_iter()
+            .filter(failed)
+            .max_by_key(|event| event.last_timestamp.clone());
+        newest?.message
+    }
+
+    async fn delete(&self, job: &str) {
+        let parameters = DeleteParams::background();
+        let deleted = self.jobs.delete(job, &parameters).await;
+        if let Err(error) = deleted {
+            debug!(job, %error, "failed to delete a Job");
+        }
+    }
+}
+
+/// Ignores all events: those of a log that is read again were reported before.
+struct Silent;
+
+impl Observer for Silent {
+    fn observe(&self, _: &Event) {}
+}
+
+/// Returns the patch that sets the owners of a Job, which is rejected if the Job has changed since `version`.
+pub(super) fn owners_patch(
+    owners: &[OwnerReference],
+    version: Option<&str>,
+) -> Patch<serde_json::Value> {
+    Patch::Merge(json!({
+        "metadata": { "ownerReferences": owners, "resourceVersion": version },
+    }))
+}
+
+/// Returns whether a request was rejected by a quota, which admits it later. The API server says so in its message only.
+fn is_quota(status: &kube::core::Status) -> bool {
+    status.is_forbidden() && status.message.contains("exceeded quota")
+}
+
+fn memory_of(job: &Job) -> Option<Memory> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    let limits = pod
+        .containers
+        .first()?
+        .resources
+        .as_ref()?
+        .limits
+        .as_ref()?;
+    limits.get("memory")?.0.parse().ok()
+}
