@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::AsyncBufReadExt as _;
-use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Event as KubernetesEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
-use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tracing::{debug, instrument};
@@ -19,10 +17,9 @@ use wheelhouse_types::{Error, Event, Kind, Observer, Result, Sha256};
 
 use super::Kubernetes;
 use super::watch::pods_of;
-use crate::job::{Attempt, CONTAINER};
+use crate::job::Attempt;
 use crate::outcome::{JobOutcome, Place, StartProblem, StepState, state};
 use crate::quantity::Memory;
-use crate::worker_output::WorkerOutput;
 
 /// Returns a duration in milliseconds, which is another one in unit tests.
 const fn millis(usual: u64, in_tests: u64) -> Duration {
@@ -38,9 +35,6 @@ const WITHOUT_POD: Duration = millis(5000, 200);
 /// The pause before a Job is created again that a quota did not admit.
 const QUOTA_PAUSE: Duration = millis(5000, 50);
 
-/// The number of lines of a failed worker that are fetched.
-const LOG_LINES: i64 = 2000;
-
 /// The end of an attempt that was not a failure of the build.
 enum End {
     Done,
@@ -48,7 +42,7 @@ enum End {
     OutOfMemory,
 }
 
-/// What was reported of a running attempt, so that it is reported once.
+/// The parts of a running attempt that were reported, so that each is reported once.
 #[derive(Default)]
 struct Reported {
     waiting: String,
@@ -365,61 +359,6 @@ impl Kubernetes {
         }
     }
 
-    /// Returns the error in the log of `pod`, or else the end of the log.
-    async fn worker_error(&self, pod: &str, observer: &Arc<dyn Observer>) -> Result<Error, String> {
-        let parameters = LogParams {
-            container: Some(CONTAINER.to_owned()),
-            tail_lines: Some(LOG_LINES),
-            ..LogParams::default()
-        };
-        let log = self
-            .server
-            .request(|| self.pods.logs(pod, &parameters))
-            .await;
-        let log = match log {
-            Ok(Ok(log)) => log,
-            Ok(Err(error)) => {
-                return Err(format!("the log of the pod {pod} cannot be read: {error}"));
-            }
-            Err(error) => return Err(error.display_chain()),
-        };
-        let mut output = WorkerOutput::default();
-        let silent = Silent;
-        for line in log.lines() {
-            output.read(line, &silent);
-        }
-        debug!(
-            pod,
-            lines = log.lines().count(),
-            wanted = observer.wants_output(),
-            "fetched a log"
-        );
-        output.into_error().ok_or_else(|| {
-            let lines: Vec<&str> = log.lines().rev().take(20).collect();
-            lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-        })
-    }
-
-    /// Passes the output of a running worker to `observer` until the task is aborted.
-    fn follow(&self, pod: &str, observer: &Arc<dyn Observer>) -> JoinHandle<()> {
-        let (pods, pod, observer) = (self.pods.clone(), pod.to_owned(), Arc::clone(observer));
-        tokio::spawn(async move {
-            let parameters = LogParams {
-                container: Some(CONTAINER.to_owned()),
-                follow: true,
-                ..LogParams::default()
-            };
-            let Ok(stream) = pods.log_stream(&pod, &parameters).await else {
-                return;
-            };
-            let mut lines = stream.lines();
-            let mut output = WorkerOutput::default();
-            while let Some(Ok(line)) = lines.next().await {
-                output.read(&line, &*observer);
-            }
-        })
-    }
-
     /// Returns why the Job controller does not create the pod of a Job, such as an exceeded quota.
     async fn refusal(&self, job: &str) -> Option<String> {
         let selection = ListParams::default().fields(&format!(
@@ -443,13 +382,6 @@ impl Kubernetes {
             debug!(job, %error, "failed to delete a Job");
         }
     }
-}
-
-/// Ignores all events: those of a log that is read again were reported before.
-struct Silent;
-
-impl Observer for Silent {
-    fn observe(&self, _: &Event) {}
 }
 
 /// Returns the patch that sets the owners of a Job, which is rejected if the Job has changed since `version`.

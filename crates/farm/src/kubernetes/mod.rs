@@ -11,6 +11,7 @@
 mod attempts;
 mod cleanup;
 mod connection;
+mod logs;
 mod owner;
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ pub(crate) struct CommandContext {
     note: Option<String>,
     /// Temporary caches, which are removed when the run has ended and nothing writes to them anymore.
     temporary: Arc<Mutex<Vec<Scratch>>>,
-    /// What the run has created on a farm, which is removed when the run has ended.
+    /// Removes what the run has created on a farm, when the run has ended.
     cleanups: Arc<Mutex<Vec<Cleanup>>>,
 }
 
