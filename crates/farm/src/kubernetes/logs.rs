@@ -18,7 +18,11 @@ const LOG_LINES: i64 = 2000;
 
 impl Kubernetes {
     /// Returns the error in the log of `pod`, or else the end of the log.
-    pub(super) async fn worker_error(&self, pod: &str, observer: &Arc<dyn Observer>) -> Result<Error, String> {
+    pub(super) async fn worker_error(
+        &self,
+        pod: &str,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Error, String> {
         let parameters = LogParams {
             container: Some(CONTAINER.to_owned()),
             tail_lines: Some(LOG_LINES),

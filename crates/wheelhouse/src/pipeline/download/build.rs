@@ -10,6 +10,7 @@ use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::LinkMode;
 use wheelhouse_types::{Error, Lock, Result};
 
+use super::super::attestations;
 use super::super::context::RunContext;
 use super::super::published_files::report_published;
 use super::super::report::RunReport;
@@ -86,18 +87,23 @@ pub(super) async fn publish_each(
     worker: &LocalWorker,
     collected: Vec<CollectedTarget>,
     link_mode: LinkMode,
+    has_attestations: bool,
 ) -> Result<RunReport> {
     let context = &worker.context;
     let mut sum = RunReport::default();
     for target in collected {
         let output = context.output.join(&target.name);
-        let set = CollectedSet::new(&context.request, vec![target])?;
+        let mut set = CollectedSet::new(&context.request, vec![target])?;
+        if has_attestations {
+            set.attestations = attestations::fetch(context, set.attested_files()).await?;
+        }
         let report = set.report();
         let foreign = publish_one(context, set, &output, link_mode).await?;
         sum = RunReport {
             fetched: sum.fetched + report.fetched,
             built: sum.built + report.built,
             reused: sum.reused + report.reused,
+            copied: sum.copied + report.copied,
             bytes: sum.bytes + report.bytes,
             foreign: [sum.foreign, foreign].concat(),
             ..sum

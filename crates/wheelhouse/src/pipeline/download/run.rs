@@ -78,7 +78,7 @@ pub async fn download(job: DownloadJob, observer: Arc<dyn Observer>) -> Result<R
     };
     let collected = context.during(Phase::Execute, making).await?;
     if is_built {
-        let publishing = build::publish_each(worker, collected, link_mode);
+        let publishing = build::publish_each(worker, collected, link_mode, attestations);
         return context.during(Phase::Publish, publishing).await;
     }
     let publishing = publish(worker, collected, link_mode, attestations);
