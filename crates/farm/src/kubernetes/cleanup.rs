@@ -61,7 +61,7 @@ impl Cleanup {
         let Ok(runtime) = runtime else {
             return;
         };
-        let result = runtime.block_on(tokio::time::timeout(LIMIT, self.remove()));
+        let result = runtime.block_on(async { tokio::time::timeout(LIMIT, self.remove()).await });
         match result {
             Ok(Ok(())) => debug!(run = self.owner.name(), "removed the Jobs of the run"),
             Ok(Err(error)) => debug!(%error, "failed to remove the Jobs of the run"),

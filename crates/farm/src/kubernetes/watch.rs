@@ -18,8 +18,9 @@ use tokio::task::JoinHandle;
 use super::connection::Server;
 use crate::job::{LABEL, NAME, STEP};
 
-/// The label with which the Job controller marks the pods of a Job.
-const JOB: &str = "batch.kubernetes.io/job-name";
+/// The label with which the Job controller marks the pods of a Job. Clusters before Kubernetes 1.27 have only this one, newer
+/// ones also `batch.kubernetes.io/job-name`.
+const JOB: &str = "job-name";
 
 /// The Jobs and pods, which two tasks keep current until this is dropped.
 pub(super) struct Watched {

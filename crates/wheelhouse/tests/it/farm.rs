@@ -1,7 +1,394 @@
 //! The farm on a Kubernetes cluster with real parts, whose pods are admitted as by OpenShift's restricted-v2.
 
-use crate::support::containers::repository;
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::containers::{Buildah, output_text, repository};
 use crate::support::kubernetes::Cluster;
+use crate::support::put_server::PutServer;
+use crate::support::sandbox::RunningProcess;
+use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, test_python, tree};
+
+/// The Pythons of the images.
+const PYTHONS: [&str; 2] = ["3.11", "3.13"];
+
+/// A cluster with a shared cache.
+struct Farm {
+    cluster: RefCell<Cluster>,
+    cache: PutServer,
+}
+
+/// A machine that uses the farm, in a namespace of its own.
+struct Machine<'a> {
+    farm: &'a Farm,
+    namespace: &'static str,
+    index: Index,
+    sandbox: Sandbox,
+}
+
+fn image(python: &str) -> String {
+    format!("localhost/worker:{python}")
+}
+
+impl Farm {
+    fn start() -> Self {
+        let trees = PYTHONS.map(|python| Buildah::with_python(python).base_archive());
+        let names = PYTHONS.map(image);
+        let images: Vec<(&str, PathBuf)> = names.iter().map(String::as_str).zip(trees).collect();
+        Self {
+            cluster: RefCell::new(Cluster::start(&images)),
+            cache: PutServer::start(),
+        }
+    }
+
+    /// Creates a namespace and a machine whose kubeconfig is that of the account of the examples. The farm has
+    /// `settings` besides its images.
+    fn machine(&self, namespace: &'static str, settings: &str) -> Machine<'_> {
+        let cluster = self.cluster.borrow();
+        cluster.kubectl(&["create", "namespace", namespace]);
+        apply_examples(&cluster, namespace);
+        let mut sandbox = Sandbox::new();
+        sandbox.set("KUBECONFIG", cluster.account(namespace, "wheelhouse"));
+        let machine = Machine {
+            farm: self,
+            namespace,
+            index: Index::start(),
+            sandbox,
+        };
+        machine.configure(settings);
+        machine
+    }
+}
+
+impl Machine<'_> {
+    fn configure(&self, settings: &str) {
+        let images = PYTHONS.map(|python| {
+            let image = image(python);
+            format!("[[images]]\nimage = '{image}'\npython = '{python}'\n")
+        });
+        let text = format!(
+            "service-account = 'wheelhouse-step'\ncache-secret = 'wheelhouse-cache'\ncpu = '100m'\n{settings}\n{}",
+            images.concat()
+        );
+        self.sandbox.write("farm.toml", &text);
+    }
+
+    /// Returns the options of every command.
+    fn options(&self) -> [String; 4] {
+        let cache = self.farm.cache.url(self.namespace);
+        ["--workers", "kubernetes", "--cache-to", &cache].map(str::to_owned)
+    }
+
+    fn start(&self, arguments: &[&str]) -> RunningProcess {
+        let options = self.options();
+        let options = options.iter().map(String::as_str);
+        let arguments: Vec<&str> = options.chain(arguments.iter().copied()).collect();
+        self.sandbox.start(&self.index, &arguments)
+    }
+
+    fn build(&self, arguments: &[&str]) -> RunResult {
+        self.start(arguments).finish()
+    }
+
+    /// Returns another machine with an empty cache that builds the same without the farm.
+    fn build_elsewhere(&self, arguments: &[&str]) -> (Sandbox, RunResult) {
+        let sandbox = Sandbox::new();
+        let result = sandbox.build(&self.index, arguments);
+        (sandbox, result)
+    }
+
+    /// Waits until a pod runs, and returns its name.
+    #[track_caller]
+    fn running_pod(&self, run: &mut RunningProcess) -> String {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let pods = self.farm.cluster.borrow().objects(self.namespace, "pods");
+            let running = pods.iter().find(|pod| pod["status"]["phase"] == "Running");
+            if let Some(pod) = running {
+                return pod["metadata"]["name"].as_str().unwrap().to_owned();
+            }
+            assert!(!run.is_over(), "{}", run.output());
+            assert!(Instant::now() < end, "no pod runs: {pods:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Counts the objects that were ever created.
+    fn created(&self, resource: &str) -> usize {
+        self.farm.cluster.borrow().created(self.namespace, resource).len()
+    }
+
+    /// Checks that each step was carried out once: its record was put once under its key and once under the ordinary one.
+    #[track_caller]
+    fn assert_once(&self) {
+        let puts = self.farm.cache.puts(&format!("/{}/ac/", self.namespace));
+        assert!(!puts.is_empty());
+        assert!(puts.iter().all(|(_, count)| *count == 1), "{puts:?}");
+    }
+
+    /// Checks that nothing of the runs is left in the namespace.
+    #[track_caller]
+    fn assert_empty(&self) {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let left = self.farm.cluster.borrow().objects(self.namespace, "jobs,pods,configmaps");
+            let names = left.iter().map(|object| &object["metadata"]["name"]);
+            // The cluster puts its certificate into each namespace.
+            let names: Vec<&Value> = names.filter(|name| **name != "kube-root-ca.crt").collect();
+            if names.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "left: {names:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn apply_examples(cluster: &Cluster, namespace: &str) {
+    let examples = repository().join("examples/farm");
+    let directory = examples.to_str().unwrap();
+    cluster.kubectl(&["apply", "--namespace", namespace, "-k", directory]);
+    let secret = examples.join("cache-secret.yaml");
+    let secret = secret.to_str().unwrap();
+    cluster.kubectl(&["apply", "--namespace", namespace, "-f", secret]);
+}
+
+/// Returns an sdist whose build takes some seconds.
+fn slow(name: &str, seconds: u32) -> Sdist {
+    Sdist::new(name, "1.0").script(&format!("time.sleep({seconds})"))
+}
+
+#[test]
+#[cfg_attr(not(feature = "test-kubernetes"), ignore = "requires Kubernetes")]
+fn steps_become_jobs_and_nothing_is_left() {
+    let farm = Farm::start();
+    let machine = farm.machine("steps", "memory = '256Mi'");
+    let index = &machine.index;
+    index.add_sdist(&Sdist::new("app", "1.0").requires("tool").reports("extra"));
+    index.add_sdist(&Sdist::new("tool", "1.0").requires("base"));
+    index.add(&Wheel::new("base", "1.0"));
+    index.add(&Wheel::new("extra", "1.0"));
+    machine.build(&["app"]).assert_success();
+    let (elsewhere, result) = machine.build_elsewhere(&["app"]);
+    result.assert_success();
+    let name = "app-1.0-py3-none-any.whl";
+    let wheel = |sandbox: &Sandbox| std::fs::read(sandbox.out().join(name)).unwrap();
+    assert!(wheel(&machine.sandbox) == wheel(&elsewhere), "another wheel");
+    assert_eq!((machine.created("jobs"), machine.created("pods")), (2, 2));
+    machine.assert_once();
+    machine.assert_empty();
+
+    // Another machine finds the steps in the shared cache.
+    std::fs::remove_dir_all(machine.sandbox.cache()).unwrap();
+    machine.build(&["app"]).assert_success();
+    assert_eq!(machine.created("jobs"), 2);
+
+    let script = "print('compiling'); raise SystemExit('gcc: command not found')";
+    index.add_sdist(&Sdist::new("broken", "1.0").script(script));
+    let (_, local) = machine.build_elsewhere(&["broken"]);
+    let remote = machine.build(&["broken"]);
+    remote.assert_exit(5);
+    let error = |result: &RunResult| -> Vec<String> {
+        let lines = result.error().lines();
+        let lines = lines.filter(|line| !line.contains("the whole log: "));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(error(&remote), error(&local));
+    // A failed build is not repeated.
+    assert_eq!(machine.created("jobs"), 3);
+    machine.assert_empty();
+
+    // Each target has its image.
+    let script = "import sys\nopen('made_by.py', 'w').write('VERSION = %r' % (sys.version_info[:2],))";
+    index.add_sdist(&Sdist::new("made", "1.0").script(script));
+    let targets = ["-o", "targets", "made", "--build", "--python-version", "3.11,3.13"];
+    let options = machine.options();
+    let options = ["--platform", "linux"].into_iter().chain(options.iter().map(String::as_str));
+    let arguments = targets.into_iter().chain(options).map(OsStr::new);
+    let result = machine.sandbox.download_anywhere(index, arguments);
+    result.assert_success();
+    let mut versions = Vec::new();
+    for directory in std::fs::read_dir(machine.sandbox.path("targets")).unwrap() {
+        let wheel = directory.unwrap().path().join("made-1.0-py3-none-any.whl");
+        let wheel = std::fs::read(&wheel).unwrap_or_else(|error| panic!("{}: {error}", wheel.display()));
+        versions.push(String::from_utf8(member(&wheel, "made_by.py")).unwrap());
+    }
+    versions.sort();
+    assert_eq!(versions, ["VERSION = (3, 11)", "VERSION = (3, 13)"]);
+    machine.assert_empty();
+}
+
+/// Returns a file of a wheel.
+fn member(wheel: &[u8], name: &str) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(wheel)).unwrap();
+    let mut bytes = Vec::new();
+    std::io::copy(&mut archive.by_name(name).unwrap(), &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+#[cfg_attr(not(feature = "test-kubernetes"), ignore = "requires Kubernetes")]
+fn each_fault_repeats_its_step_or_ends_in_one_message() {
+    let farm = Farm::start();
+    killed_and_evicted_pods(&farm);
+    exceeded_memory(&farm);
+    exceeded_disk(&farm);
+    missing_image(&farm);
+    exceeded_quota(&farm);
+}
+
+fn killed_and_evicted_pods(farm: &Farm) {
+    let machine = farm.machine("pods", "memory = '256Mi'");
+    machine.index.add_sdist(&slow("alpha", 8));
+    machine.index.add_sdist(&Sdist::new("beta", "1.0"));
+    let mut run = machine.start(&["alpha", "beta"]);
+    let alpha = || {
+        let cluster = farm.cluster.borrow();
+        let pods = cluster.objects(machine.namespace, "pods");
+        let running = pods.into_iter().find(|pod| {
+            let package = &pod["metadata"]["annotations"]["wheelhouse/package"];
+            pod["status"]["phase"] == "Running" && package == "alpha==1.0"
+        });
+        running.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+    };
+    let mut wait_for_alpha = || loop {
+        if let Some(name) = alpha() {
+            break name;
+        }
+        assert!(!run.is_over(), "{}", run.output());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let first = wait_for_alpha();
+    let force = ["--grace-period=0", "--force"];
+    let delete = ["delete", "pod", &first, "--namespace", machine.namespace];
+    farm.cluster.borrow().kubectl(&[&delete[..], &force].concat());
+    let second = loop {
+        let name = wait_for_alpha();
+        if name != first {
+            break name;
+        }
+    };
+    let eviction = json!({
+        "apiVersion": "policy/v1beta1",
+        "kind": "Eviction",
+        "metadata": {"name": second, "namespace": machine.namespace},
+    });
+    let file = machine.sandbox.write("eviction.json", &eviction.to_string());
+    let path = format!("/api/v1/namespaces/{}/pods/{second}/eviction", machine.namespace);
+    let create = ["create", "--raw", &path, "-f", file.to_str().unwrap()];
+    farm.cluster.borrow().kubectl(&create);
+    run.finish().assert_success();
+    let wheels = ["alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"];
+    assert_eq!(tree::wheels(&machine.sandbox.out()), wheels);
+    // The step of beta was not repeated.
+    let jobs = farm.cluster.borrow().created(machine.namespace, "pods");
+    let beta = jobs.iter().filter(|pod| {
+        pod["metadata"]["annotations"]["wheelhouse/package"] == "beta==1.0"
+    });
+    assert_eq!(beta.count(), 1);
+    machine.assert_empty();
+}
+
+fn exceeded_memory(farm: &Farm) {
+    let machine = farm.machine("memory", "memory = '128Mi'\nmemory-limit = '512Mi'");
+    let script = "block = bytearray(300 << 20)";
+    machine.index.add_sdist(&Sdist::new("greedy", "1.0").script(script));
+    let result = machine.build(&["greedy"]);
+    result.assert_success();
+    let repeated = "256Mi of memory were too little for greedy==1.0; the step is repeated with 512Mi";
+    assert!(result.stderr.contains(repeated), "{}", result.stderr);
+    assert_eq!(machine.created("jobs"), 3);
+
+    let script = "block = bytearray(700 << 20)";
+    machine.index.add_sdist(&Sdist::new("greedier", "1.0").script(script));
+    let result = machine.build(&["greedier"]);
+    result
+        .assert_exit(5)
+        .assert_error_names(&["512Mi of memory were too little for greedier==1.0", "memory-limit"]);
+    machine.assert_empty();
+}
+
+fn exceeded_disk(farm: &Farm) {
+    let machine = farm.machine("disk", "memory = '256Mi'\ndisk = '50Mi'\nretries = 0");
+    let script = "open('large', 'wb').write(bytes(100 << 20))\ntime.sleep(60)";
+    machine.index.add_sdist(&Sdist::new("large", "1.0").script(script));
+    let result = machine.build(&["large"]);
+    result
+        .assert_exit(5)
+        .assert_error_names(&["large==1.0", "lost 1 times", "Evicted", "50Mi", "retries"]);
+    machine.assert_empty();
+}
+
+fn missing_image(farm: &Farm) {
+    let image = "[[images]]\nimage = '127.0.0.1:1/missing:1'\n";
+    let machine = farm.machine("image", &format!("image-timeout = 8\n{image}"));
+    machine.index.add_sdist(&Sdist::new("alpha", "1.0"));
+    let result = machine.build(&["alpha"]);
+    result
+        .assert_exit(5)
+        .assert_error_names(&["127.0.0.1:1/missing:1", "alpha==1.0", "cannot be pulled"]);
+    machine.assert_empty();
+}
+
+fn exceeded_quota(farm: &Farm) {
+    let machine = farm.machine("quota", "memory = '256Mi'");
+    let quota = json!({
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "builds"},
+        "spec": {"hard": {"count/jobs.batch": "1"}},
+    });
+    let cluster = farm.cluster.borrow();
+    cluster.apply(machine.namespace, &quota.to_string());
+    drop(cluster);
+    machine.index.add_sdist(&slow("alpha", 2));
+    machine.index.add_sdist(&slow("beta", 2));
+    let result = machine.build(&["alpha", "beta", "--json"]);
+    result.assert_success();
+    assert!(result.stdout.contains("exceeded quota"), "{}", result.stdout);
+    assert_eq!(machine.created("jobs"), 2);
+    machine.assert_empty();
+}
+
+#[test]
+#[cfg_attr(not(feature = "test-kubernetes"), ignore = "requires Kubernetes")]
+fn no_step_runs_twice_after_lost_api_server_and_killed_command() {
+    let farm = Farm::start();
+    let machine = farm.machine("restarts", "memory = '256Mi'");
+    machine.index.add_sdist(&slow("alpha", 6));
+    let mut run = machine.start(&["alpha"]);
+    machine.running_pod(&mut run);
+    {
+        let mut cluster = farm.cluster.borrow_mut();
+        cluster.control("kill", "kube-apiserver");
+        cluster.control("start", "kube-apiserver");
+    }
+    run.finish().assert_success();
+    assert_eq!((machine.created("jobs"), machine.created("pods")), (1, 1));
+    machine.assert_empty();
+
+    machine.index.add_sdist(&slow("beta", 10));
+    let mut run = machine.start(&["beta"]);
+    machine.running_pod(&mut run);
+    run.kill();
+    run.finish();
+    machine.build(&["beta"]).assert_success();
+    assert_eq!((machine.created("jobs"), machine.created("pods")), (2, 2));
+    machine.assert_once();
+
+    // After an interruption, the command removes its Jobs.
+    machine.index.add_sdist(&slow("gamma", 60));
+    let mut run = machine.start(&["gamma"]);
+    machine.running_pod(&mut run);
+    run.signal(Signal::INT);
+    run.finish().assert_exit(130);
+}
 
 /// Tests the access of a service account in `namespace`.
 fn may(cluster: &Cluster, namespace: &str, account: &str, action: &[&str]) -> bool {
@@ -18,17 +405,7 @@ fn may(cluster: &Cluster, namespace: &str, account: &str, action: &[&str]) -> bo
 fn api_server_accepts_examples_with_least_rights() {
     let cluster = Cluster::start_without_node();
     cluster.kubectl(&["create", "namespace", "wheels"]);
-    let examples = repository().join("examples/farm");
-    let directory = examples.to_str().unwrap();
-    cluster.kubectl(&["apply", "--namespace", "wheels", "-k", directory]);
-    let secret = examples.join("cache-secret.yaml");
-    cluster.kubectl(&[
-        "apply",
-        "--namespace",
-        "wheels",
-        "-f",
-        secret.to_str().unwrap(),
-    ]);
+    apply_examples(&cluster, "wheels");
 
     let coordinator = |action: &[&str]| may(&cluster, "wheels", "wheelhouse", action);
     for action in [
@@ -59,5 +436,39 @@ fn api_server_accepts_examples_with_least_rights() {
             !may(&cluster, "wheels", "wheelhouse-step", &action),
             "{action:?}"
         );
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "test-clients"), ignore = "requires hera")]
+fn pipelines_have_valid_fields_and_parameters() {
+    let environment = test_python();
+    let python = environment.parent().unwrap().parent().unwrap();
+    let python = python.join("clients/bin/python");
+    let examples = repository().join("examples/farm");
+    let validate = |task: &str| {
+        Command::new(&python)
+            .arg(repository().join("tests/kubernetes/pipelines.py"))
+            .arg(task)
+            .arg(examples.join("argo-workflow-template.yaml"))
+            .output()
+            .unwrap()
+    };
+    let task = examples.join("tekton-task.yaml");
+    let output = validate(task.to_str().unwrap());
+    assert!(output.status.success(), "{}", output_text(&output));
+
+    let text = std::fs::read_to_string(task).unwrap();
+    let wrong = text.replace("workingDir:", "workdir:").replace("params.cache", "params.store");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), wrong).unwrap();
+    let output = validate(file.path().to_str().unwrap());
+    let errors = output_text(&output);
+    for error in [
+        "spec.steps.build.workdir: unknown field",
+        "the parameter store is not declared",
+        "the parameter cache is not used",
+    ] {
+        assert!(errors.contains(error), "{errors}");
     }
 }

@@ -145,7 +145,7 @@ impl FakeServer {
         let mut object = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": pod, "labels": {
-                "app.kubernetes.io/name": "wheelhouse-step", "batch.kubernetes.io/job-name": name,
+                "app.kubernetes.io/name": "wheelhouse-step", "job-name": name,
             } },
             "spec": { "nodeName": "node-1", "containers": [] },
             "status": { "phase": "Running" },
@@ -296,7 +296,7 @@ impl FakeServer {
                 let objects = state.objects.iter().filter(|((one, _), object)| {
                     one == kind
                         && job.is_none_or(|job| {
-                            object["metadata"]["labels"]["batch.kubernetes.io/job-name"] == job
+                            object["metadata"]["labels"]["job-name"] == job
                         })
                 });
                 let items: Vec<&Value> = objects.map(|(_, object)| object).collect();
