@@ -328,7 +328,11 @@ memory = "12Gi"
     #[test]
     fn example_is_valid() {
         let config = parse(include_str!("../../../examples/farm/farm.toml")).unwrap();
-        let image = |target: &str| config.image(&target.parse().unwrap()).map(|rule| rule.node_selector.clone());
+        let image = |target: &str| {
+            config
+                .image(&target.parse().unwrap())
+                .map(|rule| rule.node_selector.clone())
+        };
         let nodes = image("3.12-manylinux_2_28_aarch64").unwrap();
         assert_eq!(nodes["kubernetes.io/arch"], "arm64");
         assert!(image("3.13-manylinux_2_28_aarch64").is_err());

@@ -121,7 +121,11 @@ impl Machine<'_> {
 
     /// Counts the objects that were ever created.
     fn created(&self, resource: &str) -> usize {
-        self.farm.cluster.borrow().created(self.namespace, resource).len()
+        self.farm
+            .cluster
+            .borrow()
+            .created(self.namespace, resource)
+            .len()
     }
 
     /// Checks that each step was carried out once: its record was put once under its key and once under the ordinary one.
@@ -137,7 +141,11 @@ impl Machine<'_> {
     fn assert_empty(&self) {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
-            let left = self.farm.cluster.borrow().objects(self.namespace, "jobs,pods,configmaps");
+            let left = self
+                .farm
+                .cluster
+                .borrow()
+                .objects(self.namespace, "jobs,pods,configmaps");
             let names = left.iter().map(|object| &object["metadata"]["name"]);
             // The cluster puts its certificate into each namespace.
             let names: Vec<&Value> = names.filter(|name| **name != "kube-root-ca.crt").collect();
@@ -179,7 +187,10 @@ fn steps_become_jobs_and_nothing_is_left() {
     result.assert_success();
     let name = "app-1.0-py3-none-any.whl";
     let wheel = |sandbox: &Sandbox| std::fs::read(sandbox.out().join(name)).unwrap();
-    assert!(wheel(&machine.sandbox) == wheel(&elsewhere), "another wheel");
+    assert!(
+        wheel(&machine.sandbox) == wheel(&elsewhere),
+        "another wheel"
+    );
     assert_eq!((machine.created("jobs"), machine.created("pods")), (2, 2));
     machine.assert_once();
     machine.assert_empty();
@@ -205,18 +216,29 @@ fn steps_become_jobs_and_nothing_is_left() {
     machine.assert_empty();
 
     // Each target has its image.
-    let script = "import sys\nopen('made_by.py', 'w').write('VERSION = %r' % (sys.version_info[:2],))";
+    let script =
+        "import sys\nopen('made_by.py', 'w').write('VERSION = %r' % (sys.version_info[:2],))";
     index.add_sdist(&Sdist::new("made", "1.0").script(script));
-    let targets = ["-o", "targets", "made", "--build", "--python-version", "3.11,3.13"];
+    let targets = [
+        "-o",
+        "targets",
+        "made",
+        "--build",
+        "--python-version",
+        "3.11,3.13",
+    ];
     let options = machine.options();
-    let options = ["--platform", "linux"].into_iter().chain(options.iter().map(String::as_str));
+    let options = ["--platform", "linux"]
+        .into_iter()
+        .chain(options.iter().map(String::as_str));
     let arguments = targets.into_iter().chain(options).map(OsStr::new);
     let result = machine.sandbox.download_anywhere(index, arguments);
     result.assert_success();
     let mut versions = Vec::new();
     for directory in std::fs::read_dir(machine.sandbox.path("targets")).unwrap() {
         let wheel = directory.unwrap().path().join("made-1.0-py3-none-any.whl");
-        let wheel = std::fs::read(&wheel).unwrap_or_else(|error| panic!("{}: {error}", wheel.display()));
+        let wheel =
+            std::fs::read(&wheel).unwrap_or_else(|error| panic!("{}: {error}", wheel.display()));
         versions.push(String::from_utf8(member(&wheel, "made_by.py")).unwrap());
     }
     versions.sort();
@@ -267,7 +289,9 @@ fn killed_and_evicted_pods(farm: &Farm) {
     let first = wait_for_alpha();
     let force = ["--grace-period=0", "--force"];
     let delete = ["delete", "pod", &first, "--namespace", machine.namespace];
-    farm.cluster.borrow().kubectl(&[&delete[..], &force].concat());
+    farm.cluster
+        .borrow()
+        .kubectl(&[&delete[..], &force].concat());
     let second = loop {
         let name = wait_for_alpha();
         if name != first {
@@ -279,8 +303,13 @@ fn killed_and_evicted_pods(farm: &Farm) {
         "kind": "Eviction",
         "metadata": {"name": second, "namespace": machine.namespace},
     });
-    let file = machine.sandbox.write("eviction.json", &eviction.to_string());
-    let path = format!("/api/v1/namespaces/{}/pods/{second}/eviction", machine.namespace);
+    let file = machine
+        .sandbox
+        .write("eviction.json", &eviction.to_string());
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{second}/eviction",
+        machine.namespace
+    );
     let create = ["create", "--raw", &path, "-f", file.to_str().unwrap()];
     farm.cluster.borrow().kubectl(&create);
     run.finish().assert_success();
@@ -288,9 +317,9 @@ fn killed_and_evicted_pods(farm: &Farm) {
     assert_eq!(tree::wheels(&machine.sandbox.out()), wheels);
     // The step of beta was not repeated.
     let jobs = farm.cluster.borrow().created(machine.namespace, "pods");
-    let beta = jobs.iter().filter(|pod| {
-        pod["metadata"]["annotations"]["wheelhouse/package"] == "beta==1.0"
-    });
+    let beta = jobs
+        .iter()
+        .filter(|pod| pod["metadata"]["annotations"]["wheelhouse/package"] == "beta==1.0");
     assert_eq!(beta.count(), 1);
     machine.assert_empty();
 }
@@ -298,30 +327,42 @@ fn killed_and_evicted_pods(farm: &Farm) {
 fn exceeded_memory(farm: &Farm) {
     let machine = farm.machine("memory", "memory = '128Mi'\nmemory-limit = '512Mi'");
     let script = "block = bytearray(300 << 20)";
-    machine.index.add_sdist(&Sdist::new("greedy", "1.0").script(script));
+    machine
+        .index
+        .add_sdist(&Sdist::new("greedy", "1.0").script(script));
     let result = machine.build(&["greedy"]);
     result.assert_success();
-    let repeated = "256Mi of memory were too little for greedy==1.0; the step is repeated with 512Mi";
+    let repeated =
+        "256Mi of memory were too little for greedy==1.0; the step is repeated with 512Mi";
     assert!(result.stderr.contains(repeated), "{}", result.stderr);
     assert_eq!(machine.created("jobs"), 3);
 
     let script = "block = bytearray(700 << 20)";
-    machine.index.add_sdist(&Sdist::new("greedier", "1.0").script(script));
+    machine
+        .index
+        .add_sdist(&Sdist::new("greedier", "1.0").script(script));
     let result = machine.build(&["greedier"]);
-    result
-        .assert_exit(5)
-        .assert_error_names(&["512Mi of memory were too little for greedier==1.0", "memory-limit"]);
+    result.assert_exit(5).assert_error_names(&[
+        "512Mi of memory were too little for greedier==1.0",
+        "memory-limit",
+    ]);
     machine.assert_empty();
 }
 
 fn exceeded_disk(farm: &Farm) {
     let machine = farm.machine("disk", "memory = '256Mi'\ndisk = '50Mi'\nretries = 0");
     let script = "open('large', 'wb').write(bytes(100 << 20))\ntime.sleep(60)";
-    machine.index.add_sdist(&Sdist::new("large", "1.0").script(script));
+    machine
+        .index
+        .add_sdist(&Sdist::new("large", "1.0").script(script));
     let result = machine.build(&["large"]);
-    result
-        .assert_exit(5)
-        .assert_error_names(&["large==1.0", "lost 1 times", "Evicted", "50Mi", "retries"]);
+    result.assert_exit(5).assert_error_names(&[
+        "large==1.0",
+        "lost 1 times",
+        "Evicted",
+        "50Mi",
+        "retries",
+    ]);
     machine.assert_empty();
 }
 
@@ -330,9 +371,11 @@ fn missing_image(farm: &Farm) {
     let machine = farm.machine("image", &format!("image-timeout = 8\n{image}"));
     machine.index.add_sdist(&Sdist::new("alpha", "1.0"));
     let result = machine.build(&["alpha"]);
-    result
-        .assert_exit(5)
-        .assert_error_names(&["127.0.0.1:1/missing:1", "alpha==1.0", "cannot be pulled"]);
+    result.assert_exit(5).assert_error_names(&[
+        "127.0.0.1:1/missing:1",
+        "alpha==1.0",
+        "cannot be pulled",
+    ]);
     machine.assert_empty();
 }
 
@@ -351,7 +394,11 @@ fn exceeded_quota(farm: &Farm) {
     machine.index.add_sdist(&slow("beta", 2));
     let result = machine.build(&["alpha", "beta", "--json"]);
     result.assert_success();
-    assert!(result.stdout.contains("exceeded quota"), "{}", result.stdout);
+    assert!(
+        result.stdout.contains("exceeded quota"),
+        "{}",
+        result.stdout
+    );
     assert_eq!(machine.created("jobs"), 2);
     machine.assert_empty();
 }
@@ -459,7 +506,9 @@ fn pipelines_have_valid_fields_and_parameters() {
     assert!(output.status.success(), "{}", output_text(&output));
 
     let text = std::fs::read_to_string(task).unwrap();
-    let wrong = text.replace("workingDir:", "workdir:").replace("params.cache", "params.store");
+    let wrong = text
+        .replace("workingDir:", "workdir:")
+        .replace("params.cache", "params.store");
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), wrong).unwrap();
     let output = validate(file.path().to_str().unwrap());

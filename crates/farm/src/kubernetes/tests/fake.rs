@@ -295,9 +295,7 @@ impl FakeServer {
                     .map(|rest| rest.split('&').next().unwrap());
                 let objects = state.objects.iter().filter(|((one, _), object)| {
                     one == kind
-                        && job.is_none_or(|job| {
-                            object["metadata"]["labels"]["job-name"] == job
-                        })
+                        && job.is_none_or(|job| object["metadata"]["labels"]["job-name"] == job)
                 });
                 let items: Vec<&Value> = objects.map(|(_, object)| object).collect();
                 let list = json!({

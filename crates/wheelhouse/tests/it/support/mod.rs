@@ -10,6 +10,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod mounts;
 pub(crate) mod openshift;
 pub(crate) mod process;
+pub(crate) mod put_server;
 pub(crate) mod python;
 pub(crate) mod s2i_builds;
 pub(crate) mod sandbox;

@@ -39,7 +39,9 @@ impl PutServer {
     pub(crate) fn puts(&self, directory: &str) -> Vec<(String, usize)> {
         let files = self.files.lock().unwrap();
         let below = files.iter().filter(|(path, _)| path.starts_with(directory));
-        below.map(|(path, (_, count))| (path.clone(), *count)).collect()
+        below
+            .map(|(path, (_, count))| (path.clone(), *count))
+            .collect()
     }
 }
 
@@ -78,7 +80,10 @@ fn serve(stream: TcpStream, files: &Files) -> std::io::Result<()> {
         }
         let (status, content) = answer(&method, &path, body, files);
         let length = content.len();
-        write!(writer, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n")?;
+        write!(
+            writer,
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n"
+        )?;
         if method != "HEAD" {
             writer.write_all(&content)?;
         }
