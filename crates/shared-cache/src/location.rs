@@ -1,4 +1,4 @@
-//! What every location can do: records by build key, files by digest, a list, and removal.
+//! The interface of every location: records by build key, files by digest, a list, and removal.
 
 use std::fmt;
 use std::path::Path;

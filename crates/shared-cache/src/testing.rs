@@ -1,4 +1,4 @@
-//! What the unit tests of this crate share.
+//! Options, keys and records that the unit tests of this crate share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -35,6 +35,26 @@ impl CacheLocation {
     }
 }
 
+impl CacheLocation {
+    /// Adds a user name and a password that `find` returns for the host of an HTTP server, unless the URL has some.
+    #[must_use]
+    pub fn with_credentials(
+        mut self,
+        find: impl FnOnce(&str) -> Option<(String, String)>,
+    ) -> Self {
+        if let Self::Http(url) = &mut self
+            && url.username().is_empty()
+            && url.password().is_none()
+            && let Some((user, password)) = url.host_str().and_then(find)
+        {
+            // Both fail only for URLs without a host.
+            let _ = url.set_username(&user);
+            let _ = url.set_password(Some(&password));
+        }
+        self
+    }
+}
+
 impl FromStr for CacheLocation {
     type Err = Error;
 
@@ -137,6 +157,18 @@ mod tests {
         let location: CacheLocation = "https://me:secret@host/dav".parse().unwrap();
         assert_eq!(location.to_string(), "https://****@host/dav");
         assert_eq!(format!("{location:?}"), "https://****@host/dav");
+    }
+
+    #[test]
+    fn adds_credentials_to_servers_without_any() {
+        let find = |host: &str| Some(("me".to_owned(), format!("{host}@1")));
+        let added = |text: &str| match text.parse::<CacheLocation>().unwrap().with_credentials(find) {
+            CacheLocation::Http(url) => url.to_string(),
+            other => other.to_string(),
+        };
+        assert_eq!(added("https://host/dav"), "https://me:host%401@host/dav");
+        assert_eq!(added("https://a:b@host/dav"), "https://a:b@host/dav");
+        assert_eq!(added("s3://bucket/a"), "s3://bucket/a");
     }
 
     #[test]

@@ -31,6 +31,39 @@ pub(super) fn remember(arguments: &[OsString]) {
 
 /// Returns the passwords in the user's netrc file.
 fn of_netrc() -> Vec<String> {
+    let text = netrc();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let pairs = words.windows(2);
+    pairs
+        .filter(|pair| pair[0] == "password")
+        .map(|pair| pair[1].trim_matches('"').to_owned())
+        .collect()
+}
+
+/// Returns the user name and the password for `host` in the user's netrc file (ftp(1)), or those for all hosts.
+pub(super) fn find_in_netrc(host: &str) -> Option<(String, String)> {
+    credential_of(&netrc(), host)
+}
+
+fn credential_of(netrc: &str, host: &str) -> Option<(String, String)> {
+    let mut words = netrc.split_whitespace();
+    let (mut is_host, mut user, mut password) = (false, None, None);
+    while let Some(word) = words.next() {
+        match word {
+            "machine" | "default" if user.is_some() && password.is_some() => break,
+            "machine" => is_host = words.next() == Some(host),
+            "default" => is_host = true,
+            "login" if is_host => user = words.next(),
+            "password" if is_host => password = words.next(),
+            _ => {}
+        }
+    }
+    let value = |text: &str| text.trim_matches('"').to_owned();
+    Some((value(user?), value(password?)))
+}
+
+/// Returns the text of the user's netrc file, which is empty if there is none.
+fn netrc() -> String {
     let named = std::env::var_os("NETRC").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".netrc"));
     // The file may be a pipe, or very large.
@@ -42,13 +75,7 @@ fn of_netrc() -> Vec<String> {
         .or(home)
         .filter(is_small)
         .and_then(|path| std::fs::read_to_string(path).ok());
-    let text = text.unwrap_or_default();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let pairs = words.windows(2);
-    pairs
-        .filter(|pair| pair[0] == "password")
-        .map(|pair| pair[1].trim_matches('"').to_owned())
-        .collect()
+    text.unwrap_or_default()
 }
 
 /// Masks credentials in everything that is written to the stream. Each write must be a whole message.
@@ -63,5 +90,25 @@ impl<Stream: Write> Write for MaskingWriter<Stream> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_credential_of_host() {
+        let netrc = "machine other login a password b\nmachine host\n  login me\n  password \"secret\"\n\
+            machine open login x\ndefault login any password one\n";
+        let find = |host| {
+            let (user, password) = credential_of(netrc, host).unwrap();
+            format!("{user}:{password}")
+        };
+        assert_eq!(find("host"), "me:secret");
+        assert_eq!(find("other"), "a:b");
+        assert_eq!(find("unknown"), "any:one");
+        assert_eq!(credential_of("machine host login me", "host"), None);
+        assert_eq!(credential_of("", "host"), None);
     }
 }

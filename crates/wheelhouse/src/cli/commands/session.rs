@@ -14,7 +14,7 @@ use wheelhouse_engine::Host;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::image_location::ImageLocation;
 use wheelhouse_types::retry::RetryNotices;
-use wheelhouse_types::{Event, Kind, Observer, Request, Result, event};
+use wheelhouse_types::{CacheLocation, Event, Kind, Observer, Request, Result, event};
 
 use crate::cli::args::{Color, GlobalOptions, RegistryOptions};
 use crate::cli::commands::open_store::{self, OpenedStore};
@@ -22,7 +22,7 @@ use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::commands::{cache, project_source, rebuild, registry_access, signing, verify};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::{self, Renderer, Verbosity};
-use crate::cli::{output, reexec, signals};
+use crate::cli::{credentials, output, reexec, signals};
 use crate::pipeline::{Farm, LockPolicy, RunInputs, RunReport};
 use wheelhouse_config::{
     BuiltRequest, PipConfiguration, RawOptions, Settings, SupportedTargets, build_request,
@@ -275,12 +275,14 @@ impl CommandContext {
     /// Returns the options of the shared caches.
     pub(crate) fn shared_options(&self) -> Result<SharedOptions> {
         let (settings, shared) = (&self.settings, &self.settings.shared_cache);
+        let with_netrc =
+            |location: CacheLocation| location.with_credentials(credentials::find_in_netrc);
         let signer = self.sign.as_deref().filter(|_| shared.to.is_some());
         let notices = RetryNotices::default();
         let access = registry_access::access(&self.registry, settings, &self.process, notices);
         Ok(SharedOptions {
-            from: shared.from.clone(),
-            to: shared.to.clone(),
+            from: shared.from.iter().cloned().map(with_netrc).collect(),
+            to: shared.to.clone().map(with_netrc),
             fetched: shared.fetched,
             key_closure: shared.key_closure,
             verifying_key: signing::verifying_key(shared.verify_key.as_deref(), &self.process)?,
