@@ -111,6 +111,13 @@ impl LocalWorker {
             logs: &root.join("logs"),
             observer: Arc::clone(&context.observer),
         };
+        if !context.shared.is_empty() {
+            // The first look-up in a shared cache would otherwise wait for this.
+            let context = Rc::clone(&context);
+            tokio::task::spawn_local(async move {
+                context.compilers().await;
+            });
+        }
         let engine = Engine::start(setup).await?;
         let reader = context.tree_reader.clone();
         Ok(Rc::new(Self {
