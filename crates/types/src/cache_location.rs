@@ -38,10 +38,7 @@ impl CacheLocation {
 impl CacheLocation {
     /// Adds a user name and a password that `find` returns for the host of an HTTP server, unless the URL has some.
     #[must_use]
-    pub fn with_credentials(
-        mut self,
-        find: impl FnOnce(&str) -> Option<(String, String)>,
-    ) -> Self {
+    pub fn with_credentials(mut self, find: impl FnOnce(&str) -> Option<(String, String)>) -> Self {
         if let Self::Http(url) = &mut self
             && url.username().is_empty()
             && url.password().is_none()
@@ -162,7 +159,11 @@ mod tests {
     #[test]
     fn adds_credentials_to_servers_without_any() {
         let find = |host: &str| Some(("me".to_owned(), format!("{host}@1")));
-        let added = |text: &str| match text.parse::<CacheLocation>().unwrap().with_credentials(find) {
+        let added = |text: &str| match text
+            .parse::<CacheLocation>()
+            .unwrap()
+            .with_credentials(find)
+        {
             CacheLocation::Http(url) => url.to_string(),
             other => other.to_string(),
         };

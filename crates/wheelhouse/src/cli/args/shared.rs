@@ -230,7 +230,7 @@ impl From<SandboxArg> for SandboxMode {
     }
 }
 
-#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
+#[expect(clippy::struct_field_names, reason = "each is named as its option")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Shared cache options")]
 struct SharedCacheOptions {

@@ -109,15 +109,7 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
                 format::seconds(*seconds)
             )
         }
-        Event::WheelCopied {
-            filename,
-            bytes,
-            location,
-            ..
-        } => {
-            let size = format::bytes(*bytes);
-            format!("{} {filename} ({size}) from {location}", done("Copied"))
-        }
+        Event::WheelCopied { .. } => return copied(event),
         Event::StepFinished {
             filename,
             bytes,
@@ -133,14 +125,7 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::StepFailed { package, reason } => failed(package, reason),
         Event::Warning { message, hint } => warning(message, hint.as_deref()),
         Event::TargetFinished { .. } => return target(event),
-        Event::Crates { directory, count } => {
-            let crates = format::count(*count, "crate");
-            let variables = format!("CARGO_HOME={directory} CARGO_NET_OFFLINE=true");
-            format!(
-                "{} {crates}; pip and cargo use them with {variables}",
-                done("Added")
-            )
-        }
+        Event::Crates { directory, count } => crates(directory, *count),
         Event::Removed { directory, files } => removed(directory, files, verbosity),
         Event::Finished { .. } => return summary(event),
         Event::PhaseStarted { .. }
@@ -249,6 +234,33 @@ fn target(event: &Event) -> Option<String> {
         let _ = write!(text, "\n{}", warning(&message, None));
     }
     Some(text)
+}
+
+/// Describes a wheel that a shared cache had.
+fn copied(event: &Event) -> Option<String> {
+    let Event::WheelCopied {
+        filename,
+        bytes,
+        location,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let size = format::bytes(*bytes);
+    Some(format!(
+        "{} {filename} ({size}) from {location}",
+        done("Copied")
+    ))
+}
+
+fn crates(directory: &str, count: usize) -> String {
+    let crates = format::count(count, "crate");
+    let variables = format!("CARGO_HOME={directory} CARGO_NET_OFFLINE=true");
+    format!(
+        "{} {crates}; pip and cargo use them with {variables}",
+        done("Added")
+    )
 }
 
 /// Returns the table at the end of a run.
