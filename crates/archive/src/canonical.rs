@@ -11,17 +11,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufWriter, Read, Seek, Write};
 use std::path::Path;
-use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fs_err::File;
 use wheelhouse_fs::digest::{Digester, Digests};
 use wheelhouse_fs::interruption;
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::{Error, Kind, Result, WheelFilename};
+use wheelhouse_types::{Error, Kind, Result};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
@@ -57,17 +55,8 @@ pub fn canonicalize(
     modified: i64,
     limits: &Limits,
 ) -> Result<Vec<RecordDifference>> {
-    let invalid = || format!("{filename} is not a valid wheel");
     let unwritable = || format!("failed to rewrite {filename}");
-    let parsed = WheelFilename::from_str(filename).context(Kind::Fetch, invalid)?;
-    let file = File::open(path).context(Kind::Fetch, || format!("failed to read {filename}"))?;
-    let size = file.metadata().context(Kind::Fetch, invalid)?.len();
-    let mut wheel =
-        WheelReader::new(BufReader::new(file), &parsed).context(Kind::Fetch, invalid)?;
-    wheel
-        .archive
-        .validate_header_consistency()
-        .context(Kind::Fetch, invalid)?;
+    let (mut wheel, size) = WheelReader::open(path, filename)?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut file = tempfile::Builder::new()
         .tempfile_in(directory)

@@ -4,14 +4,13 @@
 
 use std::io::{BufReader, Read as _};
 use std::path::Path;
-use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fs_err::File;
 use wheelhouse_fs::digest::{Algorithm, Digests, digest_with};
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::{Error, Kind, Result, WheelFilename};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::limits::Limits;
 use crate::record::{RecordDifference, RecordEntry};
@@ -30,15 +29,7 @@ pub fn verify_contents(
     limits: &Limits,
 ) -> Result<Vec<RecordDifference>> {
     let invalid = || format!("{filename} is not a valid wheel");
-    let parsed = WheelFilename::from_str(filename).context(Kind::Fetch, invalid)?;
-    let file = File::open(path).context(Kind::Fetch, || format!("failed to read {filename}"))?;
-    let size = file.metadata().context(Kind::Fetch, invalid)?.len();
-    let mut wheel =
-        WheelReader::new(BufReader::new(file), &parsed).context(Kind::Fetch, invalid)?;
-    wheel
-        .archive
-        .validate_header_consistency()
-        .context(Kind::Fetch, invalid)?;
+    let (mut wheel, size) = WheelReader::open(path, filename)?;
     compare(&mut wheel, limits.byte_limit(size)).context(Kind::Fetch, invalid)
 }
 

@@ -113,6 +113,22 @@ pub(crate) struct WheelReader<R> {
     pub(crate) dist_info: String,
 }
 
+impl WheelReader<BufReader<File>> {
+    /// Opens the wheel at `path`, whose headers must agree with its directory. Returns its size in bytes, too.
+    pub(crate) fn open(path: &Path, filename: &str) -> Result<(Self, u64)> {
+        let invalid = || format!("{filename} is not a valid wheel");
+        let parsed = WheelFilename::from_str(filename).context(Kind::Fetch, invalid)?;
+        let file =
+            File::open(path).context(Kind::Fetch, || format!("failed to read {filename}"))?;
+        let size = file.metadata().context(Kind::Fetch, invalid)?.len();
+        let reader = BufReader::new(file);
+        let mut wheel = WheelReader::new(reader, &parsed).context(Kind::Fetch, invalid)?;
+        let consistent = wheel.archive.validate_header_consistency();
+        consistent.context(Kind::Fetch, invalid)?;
+        Ok((wheel, size))
+    }
+}
+
 impl<R: Read + Seek> WheelReader<R> {
     /// Opens the wheel that `reader` returns, and finds its `dist-info` directory.
     pub(crate) fn new(reader: R, filename: &WheelFilename) -> Result<Self> {

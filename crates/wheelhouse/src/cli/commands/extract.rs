@@ -1,8 +1,10 @@
 //! The `extract` command.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
+use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_types::Result;
 use wheelhouse_types::retry::RetryNotices;
 
@@ -82,6 +84,22 @@ impl ImageOpener {
                 architecture: read_args.arch.clone(),
             },
         })
+    }
+
+    /// Extracts the wheelhouse to a temporary directory, and returns what `read` finds there.
+    pub(crate) async fn read<T: Send + 'static>(
+        self,
+        read: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let scratch = Scratch::new()?;
+        let (source, choice) = self.open().await?;
+        wheelhouse_fs::interruption::blocking(move || {
+            let directory = scratch.path().join("wheelhouse");
+            let image = choice.find(source)?;
+            extract::extract(&image, choice.path.as_deref(), &directory)?;
+            read(&directory)
+        })
+        .await
     }
 
     pub(crate) async fn open(self) -> Result<(Arc<dyn ImageReader>, ImageSelection)> {

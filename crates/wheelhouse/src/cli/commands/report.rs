@@ -4,8 +4,6 @@ use std::path::Path;
 
 use serde_json::json;
 use wheelhouse_fs::input;
-use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_oci::extract;
 use wheelhouse_site::{ReportLocation, Site, Verification, WheelhouseFacts, read_directory};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::MANIFEST_NAME;
@@ -35,7 +33,15 @@ pub(crate) fn run(arguments: &ReportArgs, globals: &GlobalOptions) -> Result<()>
         let image = arguments.what.parse()?;
         let opening = ImageOpener::new(&image, &arguments.read_args, globals, &process)?;
         let name = arguments.what.clone();
-        let facts = signals::run(move || read_image(opening, name))?;
+        let facts = signals::run(move || {
+            opening.read(move |directory| {
+                Ok(WheelhouseFacts {
+                    // The time of the file is that of the extraction.
+                    made: None,
+                    ..read_directory(directory, &name)?
+                })
+            })
+        })?;
         (facts, ReportLocation::Image(&arguments.what))
     } else {
         let directory = process.directory.join(&arguments.what);
@@ -82,23 +88,6 @@ pub(crate) fn run(arguments: &ReportArgs, globals: &GlobalOptions) -> Result<()>
         output::status(&format!("Wrote {written}: {packages}, {size}"));
     }
     Ok(())
-}
-
-/// Extracts the wheelhouse of an image to a temporary directory, and reads it.
-async fn read_image(opening: ImageOpener, name: String) -> Result<WheelhouseFacts> {
-    let scratch = Scratch::new()?;
-    let (source, choice) = opening.open().await?;
-    wheelhouse_fs::interruption::blocking(move || {
-        let directory = scratch.path().join("wheelhouse");
-        let image = choice.find(source)?;
-        extract::extract(&image, choice.path.as_deref(), &directory)?;
-        Ok(WheelhouseFacts {
-            // The time of the file is that of the extraction.
-            made: None,
-            ..read_directory(&directory, &name)?
-        })
-    })
-    .await
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest> {

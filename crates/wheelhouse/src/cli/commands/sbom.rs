@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_oci::extract;
 use wheelhouse_oci::image::contents::ImageContents;
 use wheelhouse_sbom::Bill;
 use wheelhouse_types::secrets::mask;
@@ -33,7 +31,7 @@ pub(crate) fn run(arguments: &SbomArgs, globals: &GlobalOptions) -> Result<()> {
     let document = if names_image(&arguments.what) {
         let image = arguments.what.parse()?;
         let opening = ImageOpener::new(&image, &arguments.read_args, globals, &process)?;
-        signals::run(move || describe_image(opening, description))?
+        signals::run(move || opening.read(move |directory| description.of_directory(directory)))?
     } else {
         let directory = process.directory.join(&arguments.what);
         if !directory.is_dir() {
@@ -56,19 +54,6 @@ pub(crate) fn run(arguments: &SbomArgs, globals: &GlobalOptions) -> Result<()> {
         output::status(&format!("Wrote {}: {size}", path.display()));
     }
     Ok(())
-}
-
-/// Extracts the wheelhouse of an image to a temporary directory, and describes it.
-async fn describe_image(opening: ImageOpener, description: Description) -> Result<String> {
-    let scratch = Scratch::new()?;
-    let (source, choice) = opening.open().await?;
-    wheelhouse_fs::interruption::blocking(move || {
-        let directory = scratch.path().join("wheelhouse");
-        let image = choice.find(source)?;
-        extract::extract(&image, choice.path.as_deref(), &directory)?;
-        description.of_directory(&directory)
-    })
-    .await
 }
 
 impl Description {
