@@ -28,6 +28,7 @@ pub fn statement(wheel: &Wheel, run: &BuildRun) -> Option<Value> {
     let dependencies: Vec<Value> = std::iter::once(source(wheel, inputs.sdist.as_ref()))
         .chain(requirements.map(|file| dependency(file, "build requirement")))
         .chain(inputs.crates.iter().map(crate_dependency))
+        .chain(nested_crates(&inputs.requirements))
         .collect();
     let mut parameters = json!({
         "backend": inputs.backend,
@@ -135,6 +136,20 @@ fn crate_dependency(locked: &LockedCrate) -> Value {
         "digest": digest,
         "annotations": {"role": "crate", "registry": locked.source},
     })
+}
+
+/// Describes the crates of build requirements that were built themselves, and of theirs in turn.
+fn nested_crates(requirements: &[InputFile]) -> Vec<Value> {
+    let mut dependencies = Vec::new();
+    for file in requirements {
+        for locked in &file.crates {
+            let mut dependency = crate_dependency(locked);
+            dependency["annotations"]["built-into"] = json!(file.filename);
+            dependencies.push(dependency);
+        }
+        dependencies.extend(nested_crates(&file.requirements));
+    }
+    dependencies
 }
 
 /// Returns `source` as a URI: a path becomes a URL.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use wheelhouse_types::provenance::InputFile;
-use wheelhouse_types::{Distribution, Error, Kind, PackageName, Result, Sha256, Version, limits};
+use wheelhouse_types::{
+    Distribution, Error, Kind, LockedCrate, PackageName, Result, Sha256, Version, limits,
+};
 
 /// A wheel in a file of another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct WheelFile {
     pub built_from: Option<Sha256>,
     /// The wheels that its build used, if it was built.
     pub requirements: Vec<InputFile>,
+    /// The Rust crates that its build used, if it was built.
+    pub crates: Vec<LockedCrate>,
 }
 
 /// A source whose build begins.

@@ -53,6 +53,9 @@ pub struct InputFile {
     /// The wheels in the build environment of the file, if it was built here, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<InputFile>,
+    /// The Rust crates of the file, if it was built here, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crates: Vec<LockedCrate>,
 }
 
 /// The circumstances of a build.

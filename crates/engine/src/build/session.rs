@@ -227,6 +227,7 @@ impl Session {
                     source: distribution.source.to_string(),
                     built_from: wheel.built_from,
                     requirements: wheel.requirements.clone(),
+                    crates: wheel.crates.clone(),
                 })
             });
         let settings = self.settings.as_object().into_iter().flatten();

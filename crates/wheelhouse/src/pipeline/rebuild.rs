@@ -29,8 +29,8 @@ use wheelhouse_types::request::{
     Formats, HashPolicy, Indexes, Prereleases, Requirement, Resolution,
 };
 use wheelhouse_types::{
-    Error, Event, Kind, Manifest, Observer, Origin, PackageName, Request, Result, Sha256,
-    WheelFilename,
+    Error, Event, Kind, LockedCrate, Manifest, Observer, Origin, PackageName, Request, Result,
+    Sha256, WheelFilename,
 };
 
 use super::build::{self, BuildJob};
@@ -190,12 +190,9 @@ impl<'a> Recipe<'a> {
 
     /// Returns the pinned build requirements of the wheel, and of those that are built themselves.
     fn builds(&self) -> Result<Vec<Build>> {
-        let filename = &self.wheel.filename;
+        let (filename, inputs) = (&self.wheel.filename, self.inputs);
         let mut builds = Vec::new();
-        add_builds(filename, &self.inputs.requirements, &mut builds)?;
-        if let Some(own) = builds.first_mut() {
-            own.crates.clone_from(&self.inputs.crates);
-        }
+        add_builds(filename, &inputs.requirements, &inputs.crates, &mut builds)?;
         Ok(builds)
     }
 
@@ -260,8 +257,13 @@ impl<'a> Recipe<'a> {
     }
 }
 
-/// Adds the pins for the build of the wheel `filename` with `requirements` to `builds`, and those of its requirements.
-fn add_builds(filename: &str, requirements: &[InputFile], builds: &mut Vec<Build>) -> Result<()> {
+/// Adds the pins for the build of the wheel `filename` with `requirements` and `crates` to `builds`, and those of its requirements.
+fn add_builds(
+    filename: &str,
+    requirements: &[InputFile],
+    crates: &[LockedCrate],
+    builds: &mut Vec<Build>,
+) -> Result<()> {
     let parse = |filename: &str| {
         let invalid = || format!("`{}` is not the name of a wheel", filename.escape_debug());
         WheelFilename::from_str(filename).context(Kind::Input, invalid)
@@ -287,14 +289,14 @@ fn add_builds(filename: &str, requirements: &[InputFile], builds: &mut Vec<Build
         name: wheel.name,
         version: wheel.version,
         requires: Vec::new(),
-        crates: Vec::new(),
+        crates: crates.to_vec(),
         closure,
     });
     let built = requirements
         .iter()
         .filter(|input| input.built_from.is_some());
     for input in built {
-        add_builds(&input.filename, &input.requirements, builds)?;
+        add_builds(&input.filename, &input.requirements, &input.crates, builds)?;
     }
     Ok(())
 }
@@ -328,15 +330,27 @@ impl CollectedFiles {
         for input in all {
             files.is_complete &= files.add_input(input, store, published)?;
         }
-        for locked in &inputs.crates {
+        files.is_complete &= files.add_crates(&inputs.crates, store, published)?;
+        files.is_complete &= inputs.sdist.is_some();
+        Ok(files)
+    }
+
+    /// Adds the files of `crates`. Returns whether none is missing.
+    fn add_crates(
+        &mut self,
+        crates: &[LockedCrate],
+        store: &Store,
+        published: &BTreeMap<Sha256, PathBuf>,
+    ) -> Result<bool> {
+        let mut is_complete = true;
+        for locked in crates {
             let path = wheelhouse_cargo::download_path(locked);
-            files.is_complete &= match locked.sha256 {
-                Some(sha256) => files.add(&path, sha256, store, published)?,
+            is_complete &= match locked.sha256 {
+                Some(sha256) => self.add(&path, sha256, store, published)?,
                 None => false,
             };
         }
-        files.is_complete &= inputs.sdist.is_some();
-        Ok(files)
+        Ok(is_complete)
     }
 
     /// Adds a file, or the sdist that it is built from with what that build needs. Returns whether it is certain that nothing is
@@ -354,12 +368,13 @@ impl CollectedFiles {
             return Ok(false);
         };
         let filename = file_name(&input.source);
-        self.add(Path::new(filename), sdist, store, published)?;
+        let mut is_complete = self.add(Path::new(filename), sdist, store, published)?;
         for requirement in &input.requirements {
-            self.add_input(requirement, store, published)?;
+            is_complete &= self.add_input(requirement, store, published)?;
         }
-        // The Rust crates of a build requirement are not recorded.
-        Ok(false)
+        is_complete &= self.add_crates(&input.crates, store, published)?;
+        // Earlier versions did not record the crates of a build requirement.
+        Ok(is_complete && !input.crates.is_empty())
     }
 
     fn add(
@@ -523,15 +538,34 @@ mod tests {
             source: format!("https://index.example/{filename}"),
             built_from: (!requirements.is_empty()).then(|| Sha256::of(b"sdist")),
             requirements,
+            crates: Vec::new(),
         }
     }
 
     #[test]
     fn pins_requirements_of_built_requirements() {
         let backend = input("flit_core-3.9.0-py3-none-any.whl", Vec::new());
-        let built = input("wheel-0.43.0-py3-none-any.whl", vec![backend]);
+        let mut built = input("wheel-0.43.0-py3-none-any.whl", vec![backend]);
+        let locked = |name: &str| LockedCrate {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            source: "registry+https://index.example".to_owned(),
+            sha256: Some(Sha256::of(name.as_bytes())),
+        };
+        built.crates = vec![locked("nested")];
         let mut builds = Vec::new();
-        add_builds("a-1.0-py3-none-any.whl", &[built], &mut builds).unwrap();
+        add_builds(
+            "a-1.0-py3-none-any.whl",
+            &[built],
+            &[locked("own")],
+            &mut builds,
+        )
+        .unwrap();
+        let crates = builds.iter().map(|build| build.crates.clone());
+        assert_eq!(
+            Vec::from_iter(crates),
+            [vec![locked("own")], vec![locked("nested")]]
+        );
         let pins: Vec<_> = builds
             .iter()
             .map(|build| {

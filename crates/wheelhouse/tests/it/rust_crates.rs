@@ -157,6 +157,52 @@ fn builds_with_crates_of_a_configured_registry() {
 }
 
 #[test]
+fn records_crates_of_build_requirements() {
+    let index = Index::start();
+    let registry = Registry::start(&index);
+    index.add_sdist(&rusty(&[("rust/Cargo.lock", &registry.lock())]));
+    index.add_sdist(&Sdist::new("outer", "1.0").reports("rusty"));
+    let sandbox = registry.sandbox();
+    sandbox.build(&index, &["outer"]).assert_success();
+    let inputs = &manifest(&sandbox)["wheels"][0]["built"]["inputs"];
+    assert_eq!(inputs.get("crates"), None);
+    let required = inputs["requirements"].as_array().unwrap().iter();
+    let mut required =
+        required.filter(|file| file["source"].as_str().unwrap().contains("rusty-1.0"));
+    let crates = &required.next().unwrap()["crates"];
+    assert_eq!(crates[0]["name"], "leaf");
+    assert_eq!(crates[0]["sha256"], registry.digest());
+    let statement = std::fs::read(
+        sandbox
+            .out()
+            .join("outer-1.0-py3-none-any.whl.provenance.json"),
+    );
+    let statement: Value = serde_json::from_slice(&statement.unwrap()).unwrap();
+    let dependencies = &statement["predicate"]["buildDefinition"]["resolvedDependencies"];
+    let mut dependencies = dependencies.as_array().unwrap().iter();
+    let leaf = dependencies
+        .find(|one| one["annotations"]["role"] == "crate")
+        .unwrap();
+    assert_eq!(leaf["digest"]["sha256"], registry.digest());
+    assert_eq!(
+        leaf["annotations"]["built-into"],
+        "rusty-1.0-py3-none-any.whl"
+    );
+    let (url, cache) = (index.url(), sandbox.cache());
+    let options = [
+        "lock",
+        "--index-url",
+        &url,
+        "--cache-dir",
+        cache.to_str().unwrap(),
+    ];
+    let lock = sandbox.wheelhouse(&[&options[..], &["-o", "pylock.toml", "outer"]].concat());
+    lock.assert_success();
+    let lock = std::fs::read_to_string(sandbox.path("pylock.toml")).unwrap();
+    assert!(lock.contains(&registry.digest()), "{lock}");
+}
+
+#[test]
 fn cargo_resolves_sources_without_lock() {
     let index = Index::start();
     let registry = Registry::start(&index);

@@ -404,6 +404,7 @@ pub(super) fn sdist_file(distribution: &Distribution, sha256: Option<Sha256>) ->
         source: artifact.location.to_string(),
         built_from: None,
         requirements: Vec::new(),
+        crates: Vec::new(),
     })
 }
 

@@ -402,6 +402,7 @@ impl StepInputs {
                 source: required.source.to_string(),
                 built_from: wheel.built_from,
                 requirements: wheel.requirements.clone(),
+                crates: wheel.crates.clone(),
             });
         wheels.collect()
     }
@@ -456,12 +457,14 @@ fn artifact_of(
 impl From<WheelArtifact> for WheelFile {
     fn from(wheel: WheelArtifact) -> Self {
         let inputs = wheel.built.and_then(|built| built.inputs);
+        let inputs = inputs.unwrap_or_default();
         Self {
             filename: wheel.filename,
             path: wheel.stored.path,
             sha256: Some(wheel.stored.sha256),
             built_from: wheel.sdist,
-            requirements: inputs.map(|inputs| inputs.requirements).unwrap_or_default(),
+            requirements: inputs.requirements,
+            crates: inputs.crates,
         }
     }
 }

@@ -211,14 +211,7 @@ impl ArtifactProvider for Prefetcher {
             let wheel = self.make(distribution).await?;
             let store = &self.worker.context.store;
             examine_stored(store, &wheel.stored, &wheel.filename).await?;
-            let inputs = wheel.built.and_then(|built| built.inputs);
-            Ok(WheelFile {
-                filename: wheel.filename,
-                path: wheel.stored.path,
-                sha256: Some(wheel.stored.sha256),
-                built_from: wheel.sdist,
-                requirements: inputs.map(|inputs| inputs.requirements).unwrap_or_default(),
-            })
+            Ok(WheelFile::from(wheel))
         });
         try_join_all(wheels.collect::<Vec<_>>()).boxed_local()
     }

@@ -340,6 +340,7 @@ fn wheel_file(distribution: &Distribution) -> Result<WheelFile> {
             sha256: hashes.sha256(),
             built_from: None,
             requirements: Vec::new(),
+            crates: Vec::new(),
         }),
         _ => Err(Error::new(
             Kind::Build,

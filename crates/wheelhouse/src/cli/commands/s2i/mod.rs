@@ -290,6 +290,7 @@ fn wheels(directory: &Path) -> Result<Vec<WheelFile>> {
                 sha256: None,
                 built_from: None,
                 requirements: Vec::new(),
+                crates: Vec::new(),
             });
         }
     }
