@@ -398,12 +398,13 @@ async fn send(
     file: FileId,
     path: &Path,
 ) -> std::result::Result<(), String> {
-    let target = format!("{url}/{name}").replace("//cas", "/cas");
+    let mut target = url.clone();
+    target.set_path(&format!("{}/{name}", url.path().trim_end_matches('/')));
     for is_second in [false, true] {
         let source = fs_err::File::open(path).map_err(|error| error.to_string())?;
         let body = Body::wrap_stream(local_bytes(source));
         let put = client
-            .put(&target)
+            .put(target.clone())
             .header(CONTENT_LENGTH, file.size)
             .body(body);
         let response = put.send().await.map_err(|error| display_chain(&error))?;
@@ -411,10 +412,10 @@ async fn send(
             status if status.is_success() => return Ok(()),
             StatusCode::NOT_FOUND | StatusCode::CONFLICT if !is_second => {
                 let method = Method::from_bytes(b"MKCOL").map_err(|error| error.to_string())?;
-                for directory in [
-                    url.to_string(),
-                    format!("{url}/cas").replace("//cas", "/cas"),
-                ] {
+                for (end, _) in target.path().match_indices('/').skip(1) {
+                    let mut directory = target.clone();
+                    directory.set_path(&target.path()[..end]);
+                    // A directory that exists is another error of the server, and one that is missing fails the second PUT.
                     let made = client.request(method.clone(), directory).send().await;
                     made.map_err(|error| display_chain(&error))?;
                 }

@@ -43,6 +43,8 @@ pub(crate) struct Place {
     location: OnceCell<Arc<dyn Location>>,
     is_unreadable: AtomicBool,
     is_unwritable: AtomicBool,
+    /// Set by the first warning that the location is given up.
+    is_reported: AtomicBool,
     wrong: AtomicUsize,
     /// The files that had other bytes, which the next write replaces.
     wrong_files: Mutex<HashSet<Sha256>>,
@@ -74,6 +76,7 @@ impl Place {
             location: OnceCell::new(),
             is_unreadable: AtomicBool::new(false),
             is_unwritable: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
             wrong: AtomicUsize::new(0),
             wrong_files: Mutex::default(),
         }
@@ -107,7 +110,11 @@ impl Place {
         match tokio::time::timeout(self.timeout, reading).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => self.stop_reading(&error.display_chain()),
-            Err(_) => self.stop_reading(&self.timed_out()),
+            Err(_) => {
+                // A write would wait as long again.
+                self.is_unwritable.store(true, Ordering::Relaxed);
+                self.stop_reading(&self.timed_out())
+            }
         }
     }
 
@@ -118,13 +125,10 @@ impl Place {
     /// Gives the location up for reading.
     fn stop_reading<T>(&self, cause: &str) -> Option<T> {
         if !self.is_unreadable.swap(true, Ordering::Relaxed) {
-            self.observer.observe(&Event::Warning {
-                message: format!("the shared cache {} is not used: {cause}", self.name),
-                hint: Some(
-                    "Check the location and its credentials, allow it more time with --cache-timeout, or run without --cache-from."
-                        .to_owned(),
-                ),
-            });
+            self.report(
+                format!("the shared cache {} is not used: {cause}", self.name),
+                "Check the location and its credentials, allow it more time with --cache-timeout, or run without --cache-from.",
+            );
         }
         None
     }
@@ -132,17 +136,26 @@ impl Place {
     /// Gives the location up for writing.
     fn stop_writing(&self, cause: &str) {
         if !self.is_unwritable.swap(true, Ordering::Relaxed) {
-            self.observer.observe(&Event::Warning {
-                message: format!(
+            self.report(
+                format!(
                     "nothing more is written to the shared cache {}: {cause}",
                     self.name
                 ),
-                hint: Some(
-                    "Check that it has space and that the credentials permit writing, or pass it with --cache-from instead of --cache-to."
-                        .to_owned(),
-                ),
-            });
+                "Check that it has space and that the credentials permit writing, or pass it with --cache-from instead of --cache-to.",
+            );
         }
+    }
+
+    /// Warns that the location is given up, once: what fails to read often fails to write for the same reason.
+    fn report(&self, message: String, hint: &str) {
+        if self.is_reported.swap(true, Ordering::Relaxed) {
+            debug!(location = %self.name, cause = message, "gave a shared cache up");
+            return;
+        }
+        self.observer.observe(&Event::Warning {
+            message,
+            hint: Some(hint.to_owned()),
+        });
     }
 
     /// Warns of a wrong entry, and gives the location up for reading if there are too many.

@@ -14,6 +14,7 @@ pub mod additional_set;
 mod attestations;
 pub mod build;
 mod build_closure;
+mod build_machine;
 mod cached_wheels;
 mod check_metadata;
 mod context;
@@ -39,6 +40,7 @@ mod wheel_metadata;
 pub mod worker;
 
 pub use build::{BuildJob, build, preview};
+pub use build_machine::BuildMachine;
 pub use context::RunInputs;
 pub use farm::Farm;
 pub use lock_policy::LockPolicy;

@@ -112,7 +112,7 @@ fn compare_in(sandbox: &Sandbox, index: &Index, name: &str, text: &str) {
         (r"\bin \d+(\.\d+)? ?(ms|s)\b", "in [TIME]"),
         (r"\b\d+(\.\d+)? (ms|s)\b", "[TIME]"),
         (
-            r#""(seconds|time|started|created)": ?("[^"]*"|[0-9.]+)"#,
+            r#""(seconds|build_seconds|time|started|created)": ?("[^"]*"|[0-9.]+)"#,
             r#""$1": "[TIME]""#,
         ),
         (r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z", "[TIME]"),
@@ -300,6 +300,34 @@ fn cache() {
     }
     text += &fixture.transcript(&[&["cache", "prune", "--max-size", "much"]]);
     compare(&fixture, "cache", &text);
+}
+
+#[test]
+fn shared_cache() {
+    let fixture = Fixture::new();
+    fixture.run(&["build", "beta"]).assert_success();
+    let location = format!("file://{}", fixture.sandbox.path("shared").display());
+    let location = location.as_str();
+    let mut text = fixture.transcript(&[&["cache", "ls", location]]);
+    for command in [
+        &["push", location][..],
+        &["push", location, "--fetched"],
+        &["ls", location],
+        &["pull", location],
+        &["prune", location, "--max-size", "0", "--dry-run"],
+        &["prune", location, "--max-size", "0"],
+    ] {
+        for options in [&[][..], &["-q"], &["--json"]] {
+            let arguments = [&["cache"], command, options].concat();
+            text += &fixture.transcript(&[&arguments]);
+        }
+    }
+    text += &fixture.transcript(&[
+        &["cache", "ls", "ftp://host/cache"],
+        &["cache", "prune", location, "--older-than", "long"],
+        &["cache", "prune", "--older-than", "30d"],
+    ]);
+    compare(&fixture, "shared-cache", &text);
 }
 
 #[test]

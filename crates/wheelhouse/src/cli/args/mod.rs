@@ -10,6 +10,7 @@
 )]
 
 mod build;
+mod cache;
 mod download;
 mod farm;
 mod image;
@@ -31,11 +32,11 @@ use clap::builder::Styles;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::{BuildArgs, ConfigArgs, RunOptions};
+pub(crate) use cache::{CacheCommand, CacheLsArgs, CachePruneArgs, CachePullArgs, CachePushArgs};
 pub(crate) use download::DownloadArgs;
 pub(crate) use farm::{FarmOptions, Workers};
 pub(crate) use image::{ExtractArgs, ImageArgs, ImageReadArgs, InspectArgs, RegistryOptions};
 pub(crate) use lock::LockArgs;
-use parsers::size;
 pub(crate) use pip_compatibility::PipCompatibility;
 pub(crate) use rebuild::RebuildArgs;
 pub(crate) use report::ReportArgs;
@@ -134,7 +135,7 @@ impl GlobalOptions {
     }
 
     /// Returns the options as plain values.
-    fn raw(&self) -> RawOptions {
+    pub(crate) fn raw(&self) -> RawOptions {
         RawOptions {
             offline: self.offline,
             cache_dir: self.cache_dir.clone(),
@@ -252,7 +253,7 @@ pub(crate) enum Command {
     /// record of its build back. The Jobs of `--workers kubernetes` run this command.
     #[command(hide = true)]
     Worker(Box<WorkerArgs>),
-    /// Show or clean the cache
+    /// Show or clean the cache, and share it
     #[command(subcommand, arg_required_else_help = true)]
     Cache(CacheCommand),
     /// Show the effective value of every option and its origin
@@ -405,48 +406,6 @@ Examples:
   wheelhouse completions bash > ~/.local/share/bash-completion/completions/wheelhouse
   wheelhouse completions zsh > \"${fpath[1]}/_wheelhouse\"
   wheelhouse completions fish > ~/.config/fish/completions/wheelhouse.fish";
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CacheCommand {
-    /// Print the path of the cache
-    Dir,
-    /// Print the contents and size of the cache
-    Info,
-    /// Remove unfinished files and, optionally, files that are not used
-    #[command(after_help = PRUNE_EXAMPLES)]
-    Prune {
-        /// Remove files that have not been used for this number of days
-        #[arg(long, value_name = "DAYS", visible_alias = "days")]
-        unused_for: Option<u32>,
-
-        /// Remove the least recently used wheels and sdists until the rest has this size, such as 500M or 2G
-        #[arg(long, value_name = "SIZE", value_parser = size)]
-        max_size: Option<u64>,
-    },
-    /// Check the digest of every file in the cache and remove corrupt files
-    ///
-    /// Lists the corrupt files and exits with code 6 if there are any. Removed files are downloaded or
-    /// built again when needed. The index pages and archives of the resolver are not checked.
-    #[command(after_help = CACHE_VERIFY_EXAMPLES)]
-    Verify {
-        /// List corrupt files without removing them
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Remove the contents of the cache
-    Clean,
-}
-
-const PRUNE_EXAMPLES: &str = "\
-Examples:
-  wheelhouse cache prune                    unfinished files
-  wheelhouse cache prune --unused-for 30    also files that have not been used for 30 days
-  wheelhouse cache prune --max-size 2G      also the least recently used files";
-
-const CACHE_VERIFY_EXAMPLES: &str = "\
-Examples:
-  wheelhouse cache verify             remove what is corrupt
-  wheelhouse cache verify --dry-run   only list it";
 
 /// Parses the arguments of a process, including the name of the program.
 pub(crate) fn parse<Arguments>(

@@ -39,9 +39,33 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "not a size such as 500M or 2G".to_owned())
 }
 
+/// Parses an age: a number of days, or a number with the suffix h, d or w.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let hours = [('h', 1), ('d', 24), ('w', 7 * 24)];
+    let found = hours
+        .iter()
+        .find_map(|(suffix, hours)| Some((text.strip_suffix(*suffix)?, *hours)));
+    let (number, hours) = found.unwrap_or((text, 24));
+    let number: Option<u32> = number.trim().parse().ok();
+    number
+        .map(|number| Duration::from_hours(hours) * number)
+        .ok_or_else(|| "not an age such as 30d or 12h".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_have_suffixes() {
+        assert_eq!(age("12h"), Ok(Duration::from_hours(12)));
+        assert_eq!(age("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(age("2w"), Ok(Duration::from_hours(336)));
+        assert_eq!(age("1"), Ok(Duration::from_hours(24)));
+        assert!(age("old").is_err());
+        assert!(age("-1d").is_err());
+    }
 
     #[test]
     fn sizes_have_suffixes() {

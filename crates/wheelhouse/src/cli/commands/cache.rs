@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::cli::args::{CacheCommand, GlobalOptions};
+use crate::cli::args::{CacheCommand, CachePruneArgs, GlobalOptions};
 use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::commands::shared_cache;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{error_report, exit_code, format, output, style};
 use wheelhouse_cargo::CrateCache;
@@ -41,39 +42,43 @@ pub(crate) const BUCKETS: [&str; 7] = [
 
 /// Runs the command, and returns the exit code.
 pub(crate) fn run(action: &CacheCommand, globals: &GlobalOptions) -> Result<u8> {
-    let root = root(globals)?;
+    let root = || root(globals);
     match action {
-        CacheCommand::Dir if globals.json => print_json(json!({ "directory": root })),
-        CacheCommand::Dir => output::data(&format!("{}\n", root.display())),
-        CacheCommand::Info => print_info(&info(&root)?, globals.json),
-        CacheCommand::Prune {
-            unused_for,
-            max_size,
-        } => {
-            let policy = PrunePolicy {
-                unused_for: unused_for.map(|days| DAY * days),
-                max_bytes: *max_size,
-            };
-            let prune = |collector: &GarbageCollector| {
-                let mut removed = collector.prune(policy)?;
-                if let Some(unused_for) = policy.unused_for {
-                    let (files, bytes) = find_links::prune(&root.join(IMAGES), unused_for)?;
-                    removed.files += files;
-                    removed.bytes += bytes;
-                }
-                let crates = CrateCache::new(&root);
-                removed.bytes += crates.prune(|sha256| collector.has_entry(sha256))?;
-                Ok(removed)
-            };
-            print_result(&upkeep(&root, prune)?, globals);
-        }
-        CacheCommand::Verify { dry_run } => return verify(&root, *dry_run, globals),
+        CacheCommand::Ls(arguments) => return shared_cache::list(arguments, globals),
+        CacheCommand::Push(arguments) => return shared_cache::push(arguments, root()?, globals),
+        CacheCommand::Pull(arguments) => return shared_cache::pull(arguments, root()?, globals),
+        CacheCommand::Dir if globals.json => print_json(json!({ "directory": root()? })),
+        CacheCommand::Dir => output::data(&format!("{}\n", root()?.display())),
+        CacheCommand::Info => print_info(&info(&root()?)?, globals.json),
+        CacheCommand::Prune(arguments) => match &arguments.location {
+            Some(location) => return shared_cache::prune(location, arguments, globals),
+            None => print_result(&prune(&root()?, arguments)?, globals),
+        },
+        CacheCommand::Verify { dry_run } => return verify(&root()?, *dry_run, globals),
         CacheCommand::Clean => print_result(
-            &upkeep(&root, |collector| collector.clean(&BUCKETS))?,
+            &upkeep(&root()?, |collector| collector.clean(&BUCKETS))?,
             globals,
         ),
     }
     Ok(exit_code::SUCCESS)
+}
+
+fn prune(root: &Path, arguments: &CachePruneArgs) -> Result<Removal> {
+    let policy = PrunePolicy {
+        unused_for: arguments.unused_for.map(|days| DAY * days),
+        max_bytes: arguments.max_size,
+    };
+    upkeep(root, |collector| {
+        let mut removed = collector.prune(policy)?;
+        if let Some(unused_for) = policy.unused_for {
+            let (files, bytes) = find_links::prune(&root.join(IMAGES), unused_for)?;
+            removed.files += files;
+            removed.bytes += bytes;
+        }
+        let crates = CrateCache::new(root);
+        removed.bytes += crates.prune(|sha256| collector.has_entry(sha256))?;
+        Ok(removed)
+    })
 }
 
 /// Returns the cache that `build` would use with the same options.

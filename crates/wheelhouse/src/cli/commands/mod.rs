@@ -24,6 +24,7 @@ pub(super) mod s2i;
 pub(super) mod sbom;
 pub(super) mod serve;
 mod session;
+mod shared_cache;
 mod signing;
 pub(super) mod verify;
 pub(super) mod worker;

@@ -111,6 +111,7 @@ fn supports_private_authority_and_basic_authentication() {
     let terms = RegistryOptions {
         users: Some(&users),
         tls: Some((&certificate, &key)),
+        ..RegistryOptions::default()
     };
     let registry = Registry::start(&sandbox.path("registry"), &terms);
     let image = format!("docker://{}/acme/wheels:1", registry.host());
@@ -153,6 +154,7 @@ fn uses_credential_helper() {
     let terms = RegistryOptions {
         users: Some(&users),
         tls: None,
+        ..RegistryOptions::default()
     };
     let registry = Registry::start(&sandbox.path("registry"), &terms);
     let helper = sandbox.write(

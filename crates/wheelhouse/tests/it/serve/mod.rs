@@ -1,7 +1,7 @@
 //! `wheelhouse serve` on loopback: the protocol, real installers, uploads, hostile requests and the pages for people.
 
 mod browser;
-mod clients;
+pub(crate) mod clients;
 mod conditional;
 mod directory;
 mod hostile;

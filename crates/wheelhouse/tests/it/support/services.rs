@@ -4,6 +4,7 @@
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -63,6 +64,8 @@ pub(crate) struct RegistryOptions<'a> {
     pub(crate) users: Option<&'a Path>,
     /// The paths of the certificate and its key.
     pub(crate) tls: Option<(&'a Path, &'a Path)>,
+    /// Allows the deletion of manifests.
+    pub(crate) deletion: bool,
 }
 
 impl Registry {
@@ -120,6 +123,9 @@ fn registry_configuration(directory: &Path, port: u16, terms: &RegistryOptions<'
     });
     if let Some(users) = terms.users {
         configuration["auth"] = serde_json::json!({"htpasswd": {"realm": "test", "path": users}});
+    }
+    if terms.deletion {
+        configuration["storage"]["delete"] = serde_json::json!({"enabled": true});
     }
     if let Some((certificate, key)) = terms.tls {
         configuration["http"]["tls"] = serde_json::json!({"certificate": certificate, "key": key});
@@ -267,4 +273,89 @@ pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
         ],
     );
     [authority, certificate, key]
+}
+
+/// Apache with WebDAV (`mod_dav`), on loopback.
+pub(crate) struct WebDav {
+    _service: Service,
+    pub(crate) port: u16,
+}
+
+impl WebDav {
+    /// Starts a server of `directory`, which is created.
+    pub(crate) fn start(directory: &Path) -> Self {
+        let program = program_path("apache2");
+        let files = directory.join("files");
+        std::fs::create_dir_all(&files).unwrap();
+        // Apache serves as another user than root.
+        for path in directory
+            .ancestors()
+            .take_while(|path| *path != Path::new("/tmp"))
+        {
+            let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755));
+        }
+        for path in [directory, &files] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let port = free_port();
+        let modules = ["mpm_event", "authz_core", "dav", "dav_fs"].map(|name| {
+            format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
+        });
+        let (root, modules) = (directory.display(), modules.concat());
+        let configuration = directory.join("httpd.conf");
+        std::fs::write(
+            &configuration,
+            format!(
+                "{modules}ServerRoot {root}\nPidFile {root}/pid\nErrorLog {root}/log\nListen 127.0.0.1:{port}\n\
+                 ServerName localhost\nUser www-data\nGroup www-data\nDocumentRoot {root}/files\nDAVLockDB {root}/lock\n\
+                 <Directory {root}/files>\nDav On\nRequire all granted\n</Directory>\n"
+            ),
+        )
+        .unwrap();
+        let child = Command::new(program)
+            .args(["-D", "FOREGROUND", "-f"])
+            .arg(&configuration)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("Apache", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self {
+            _service: Service(child),
+            port,
+        }
+    }
+}
+
+/// A server of S3's protocol, moto, with an empty bucket.
+pub(crate) struct S3 {
+    _service: Service,
+    pub(crate) port: u16,
+}
+
+impl S3 {
+    /// Starts the server `program`, `moto_server`, with the bucket `bucket`.
+    pub(crate) fn start(program: &Path, bucket: &str) -> Self {
+        let port = free_port();
+        let child = Command::new(program)
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("moto", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let request = format!(
+            "PUT /{bucket} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let response = std::io::read_to_string(stream).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        Self {
+            _service: Service(child),
+            port,
+        }
+    }
 }
