@@ -212,7 +212,12 @@ impl ObjectLocation {
 
     async fn put_record(&self, key: &BuildKey, record: Vec<u8>) -> Result<()> {
         let name = EntryName::Record(*key);
-        let written = self.objects.put(&self.path(name), record.into()).await;
+        let target = self.path(name);
+        let mut written = self.objects.put(&target, record.clone().into()).await;
+        // If another writer makes the directory at the same time, `object_store` takes that for a failure.
+        if self.http.is_some() && written.is_err() {
+            written = self.objects.put(&target, record.into()).await;
+        }
         match written {
             Ok(_) => Ok(()),
             Err(error) => Err(self.error(Kind::Publish, "write", name, &cause_of(&error))),
@@ -268,14 +273,11 @@ impl Location for ObjectLocation {
         let listed = below("ac").chain(below("cas"));
         listed
             .try_filter_map(move |found| async move {
-                let path = found.location.prefix_match(&self.prefix);
-                let path = path.map(|parts| {
-                    parts
-                        .map(|part| part.as_ref().to_owned())
-                        .collect::<Vec<_>>()
-                        .join("/")
-                });
-                let name = path.and_then(|path| path.parse().ok());
+                // WebDAV servers list whole paths, others what is below the location.
+                let path: &str = found.location.as_ref();
+                let start = path.rmatch_indices('/').nth(1);
+                let start = start.map_or(0, |(position, _)| position + 1);
+                let name = path[start..].parse::<EntryName>().ok();
                 Ok(name.map(|name| Entry {
                     name,
                     size: found.size,
