@@ -44,6 +44,7 @@ impl LocalWorker {
         let (name, version) = (distribution.name.clone(), distribution.version.clone());
         let checking = blocking(move || check(&store, &file, &filename, &name, version.as_ref()));
         let mut record = build.record.clone();
+        record.key = Some(*key);
         match checking.await {
             Ok(glibc) => record.glibc = glibc,
             Err(error) => {

@@ -290,7 +290,7 @@ fn unusable_locations_cost_one_warning() {
 }
 
 #[test]
-fn variables_and_project_name_locations() {
+fn variables_name_locations() {
     let mut site = Site::new();
     site.sandbox.set("WHEELHOUSE_CACHE_TO", site.location());
     site.build("one", &["alpha"]);
