@@ -77,6 +77,10 @@ impl Kubernetes {
                     memory = self.more_memory(memory, step)?;
                     found + 1
                 }
+                StepState::Ended(JobOutcome::Done) if self.owner.is_completed_since(&job) => {
+                    debug!(found, "a Job of another run has finished the step");
+                    return Ok(());
+                }
                 StepState::Ended(_) => found + 1,
                 _ => found,
             };

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
@@ -32,6 +33,8 @@ const RENEWAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct RunOwner {
     reference: OwnerReference,
+    /// The time of the API server at which the run started.
+    started: Option<Time>,
 }
 
 impl RunOwner {
@@ -78,6 +81,7 @@ impl RunOwner {
         let created =
             created.map_err(|error| server.rejected("creating the ConfigMap of the run", error))?;
         Ok(Self {
+            started: created.metadata.creation_timestamp,
             reference: OwnerReference {
                 api_version: "v1".to_owned(),
                 kind: "ConfigMap".to_owned(),
@@ -94,6 +98,17 @@ impl RunOwner {
 
     pub(super) fn reference(&self) -> &OwnerReference {
         &self.reference
+    }
+
+    /// Returns whether `job` was completed after the run started. Then its record was stored after the run may have looked for
+    /// it. The record of a Job that was completed before is gone if the run did not find it.
+    pub(super) fn is_completed_since(&self, job: &Job) -> bool {
+        let status = job.status.as_ref();
+        let completed = status.and_then(|status| status.completion_time.as_ref());
+        match (completed, &self.started) {
+            (Some(completed), Some(started)) => completed.0 >= started.0,
+            _ => false,
+        }
     }
 
     /// Renews the ConfigMap until the task is aborted.

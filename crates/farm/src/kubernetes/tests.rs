@@ -208,6 +208,25 @@ async fn attempts_continue_after_those_of_earlier_runs() {
 }
 
 #[tokio::test]
+async fn step_that_was_finished_after_the_run_started_is_not_repeated() {
+    let server = FakeServer::start([Life::Done, Life::Done]).await;
+    let recorder = Arc::default();
+    let (killed, farm) = (
+        connect(&server, "", &recorder).await,
+        connect(&server, "", &recorder).await,
+    );
+    run(&killed, &recorder).await.unwrap();
+    drop(killed);
+    run(&farm, &recorder).await.unwrap();
+    assert_eq!(server.names("jobs"), [job(0)]);
+    // The record of a Job that was finished before was not found: it was removed.
+    server.finish_earlier(&job(0));
+    let farm = connect(&server, "", &recorder).await;
+    run(&farm, &recorder).await.unwrap();
+    assert_eq!(server.names("jobs"), [job(0), job(1)]);
+}
+
+#[tokio::test]
 async fn quota_is_waited_for_and_shown() {
     let server = FakeServer::start([Life::Refused("exceeded quota: pods".to_owned())]).await;
     server.reject_jobs(2);

@@ -91,6 +91,13 @@ impl FakeServer {
         self.set_job(job, "Complete", "");
     }
 
+    /// Moves the end of a Job to a time before all runs.
+    pub(super) fn finish_earlier(&self, job: &str) {
+        let mut job = self.object("jobs", job);
+        job["status"]["completionTime"] = "2025-12-31T00:00:00Z".into();
+        self.put("jobs", "MODIFIED", job);
+    }
+
     fn put(&self, kind: &str, change: &'static str, mut object: Value) -> Value {
         let mut state = self.lock();
         state.version += 1;
@@ -125,6 +132,9 @@ impl FakeServer {
         job["status"] = json!({ "conditions": [
             { "type": condition, "status": "True", "reason": reason },
         ] });
+        if condition == "Complete" {
+            job["status"]["completionTime"] = "2026-01-01T00:00:05Z".into();
+        }
         self.put("jobs", "MODIFIED", job);
     }
 
