@@ -16,6 +16,7 @@ use wheelhouse_types::step::BuildStep;
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, Sha256};
 
 use super::Kubernetes;
+use super::cleanup::release;
 use super::watch::pods_of;
 use crate::job::Attempt;
 use crate::outcome::{JobOutcome, Place, StartProblem, StepState, state};
@@ -102,7 +103,13 @@ impl Kubernetes {
                 self.set_active(&name, false);
             }
             match end? {
-                End::Done => return Ok(()),
+                End::Done => {
+                    // A finished Job counts towards quotas. Its result is in the shared cache.
+                    if let Err(error) = release(&self.jobs, &name, self.owner.reference()).await {
+                        debug!(name, %error, "failed to remove a finished Job");
+                    }
+                    return Ok(());
+                }
                 End::Lost(reason) => {
                     lost += 1;
                     if lost > self.config.retries {

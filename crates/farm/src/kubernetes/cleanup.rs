@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PatchParams};
 use tracing::debug;
@@ -79,7 +80,7 @@ impl Cleanup {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         for name in active {
-            if let Err(error) = self.release(&jobs, &name).await {
+            if let Err(error) = release(&jobs, &name, self.owner.reference()).await {
                 debug!(name, %error, "failed to release a Job");
             }
         }
@@ -96,34 +97,38 @@ impl Cleanup {
         }
         Ok(())
     }
+}
 
-    /// Removes a Job, or this run from its owners if there are others.
-    async fn release(&self, jobs: &Api<Job>, name: &str) -> Result<(), kube::Error> {
-        loop {
-            let Some(job) = jobs.get_opt(name).await? else {
-                return Ok(());
-            };
-            let version = job.metadata.resource_version;
-            let mut owners = job.metadata.owner_references.unwrap_or_default();
-            owners.retain(|owner| owner.uid != self.owner.reference().uid);
-            let result = if owners.is_empty() {
-                let mut parameters = DeleteParams::background();
-                parameters.preconditions = Some(kube::api::Preconditions {
-                    resource_version: version,
-                    uid: job.metadata.uid,
-                });
-                jobs.delete(name, &parameters).await.map(drop)
-            } else {
-                let patch = owners_patch(&owners, version.as_deref());
-                let patched = jobs.patch(name, &PatchParams::default(), &patch).await;
-                patched.map(drop)
-            };
-            match result {
-                // It has changed since it was read: a run may have adopted it.
-                Err(kube::Error::Api(status)) if status.is_conflict() => {}
-                Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-                result => return result,
-            }
+/// Removes a Job, or the run with the ConfigMap `own` from its owners if there are others.
+pub(super) async fn release(
+    jobs: &Api<Job>,
+    name: &str,
+    own: &OwnerReference,
+) -> Result<(), kube::Error> {
+    loop {
+        let Some(job) = jobs.get_opt(name).await? else {
+            return Ok(());
+        };
+        let version = job.metadata.resource_version;
+        let mut owners = job.metadata.owner_references.unwrap_or_default();
+        owners.retain(|owner| owner.uid != own.uid);
+        let result = if owners.is_empty() {
+            let mut parameters = DeleteParams::background();
+            parameters.preconditions = Some(kube::api::Preconditions {
+                resource_version: version,
+                uid: job.metadata.uid,
+            });
+            jobs.delete(name, &parameters).await.map(drop)
+        } else {
+            let patch = owners_patch(&owners, version.as_deref());
+            let patched = jobs.patch(name, &PatchParams::default(), &patch).await;
+            patched.map(drop)
+        };
+        match result {
+            // It has changed since it was read: a run may have adopted it.
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            result => return result,
         }
     }
 }

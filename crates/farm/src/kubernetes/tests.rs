@@ -83,10 +83,10 @@ async fn step_becomes_one_job_and_its_place_is_reported() {
     let recorder = Arc::default();
     let farm = connect(&server, "", &recorder).await;
     run(&farm, &recorder).await.unwrap();
-    assert_eq!(server.names("jobs"), [job(0)]);
-    let maps = server.names("configmaps");
-    let owner = &server.object("jobs", &job(0))["metadata"]["ownerReferences"][0];
-    assert_eq!(owner["name"], maps[0]);
+    assert_eq!(server.created("jobs"), [job(0)]);
+    // A finished Job counts towards quotas.
+    assert!(server.names("jobs").is_empty());
+    assert_eq!(server.names("configmaps").len(), 1);
     let placed = recorder.events("build-placed");
     assert!(placed[0].contains("node-1 (pod "), "{placed:?}");
     clean_up(&farm).await;
@@ -105,7 +105,7 @@ async fn error_of_the_worker_is_that_of_the_step() {
     assert_eq!(error.to_string(), "failed to build example==1.0");
     assert_eq!(error.detail(), Some("gcc: not found"));
     assert_eq!(error.hint(), Some("Install gcc."));
-    assert_eq!(server.names("jobs"), [job(0)]);
+    assert_eq!(server.created("jobs"), [job(0)]);
     clean_up(&farm).await;
     assert!(server.names("jobs").is_empty());
 }
@@ -116,14 +116,14 @@ async fn lost_pods_are_repeated_up_to_the_limit() {
     let recorder = Arc::default();
     let farm = connect(&server, "", &recorder).await;
     run(&farm, &recorder).await.unwrap();
-    assert_eq!(server.names("jobs"), [job(0), job(1), job(2)]);
+    assert_eq!(server.created("jobs"), [job(0), job(1), job(2)]);
     assert_eq!(recorder.events("warning").len(), 2);
 
     let server = FakeServer::start(vec![Life::Killed; 9]).await;
     let farm = connect(&server, "retries = 1", &recorder).await;
     let error = run(&farm, &recorder).await.unwrap_err();
     assert!(error.to_string().contains("was lost 2 times"), "{error}");
-    assert_eq!(server.names("jobs").len(), 2);
+    assert_eq!(server.created("jobs").len(), 2);
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn running_job_is_adopted_and_kept_for_the_other_run() {
     };
     let (outcome, ()) = futures::join!(adopting, finishing);
     outcome.unwrap();
-    assert_eq!(server.names("jobs"), [job(0)]);
+    assert_eq!(server.created("jobs"), [job(0)]);
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn attempts_continue_after_those_of_earlier_runs() {
     drop(farm);
     let farm = connect(&server, "", &recorder).await;
     run(&farm, &recorder).await.unwrap();
-    assert_eq!(server.names("jobs"), [job(0), job(1)]);
+    assert_eq!(server.created("jobs"), [job(0), job(1)]);
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn lost_api_server_is_waited_for_and_warned_of_once() {
     let (outcome, ()) = futures::join!(run(&farm, &recorder), disturbing);
     outcome.unwrap();
     assert_eq!(recorder.events("warning").len(), 1);
-    assert_eq!(server.names("jobs"), [job(0)]);
+    assert_eq!(server.created("jobs"), [job(0)]);
 }
 
 #[tokio::test]

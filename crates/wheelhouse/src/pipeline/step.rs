@@ -62,6 +62,15 @@ pub struct StepJob {
 #[instrument(name = "step", skip_all, fields(step = %job.step))]
 pub async fn carry_out(job: StepJob, observer: Arc<dyn Observer>) -> Result<BuildRecord> {
     let step = job.steps.step(&job.store, job.step).await?;
+    // Another worker may have finished the step since this one was started.
+    if let Some(record) = job.steps.record(&job.step).await? {
+        let (filename, size) = (&record.filename, Some(record.size));
+        let found = job.steps.get(&job.store, record.sha256, filename, size);
+        if found.await.is_ok() {
+            debug!(filename, "the step is finished already");
+            return Ok(record);
+        }
+    }
     let target: Target = step.target.parse()?;
     let scratch = Scratch::new()?;
     // The engine identifies files by URLs, which must not contain links or `..`.

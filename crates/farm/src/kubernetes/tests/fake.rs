@@ -82,6 +82,18 @@ impl FakeServer {
         names.map(|(_, name)| name.clone()).collect()
     }
 
+    /// Returns the names of all objects that were created.
+    pub(super) fn created(&self, kind: &str) -> Vec<String> {
+        let state = self.lock();
+        let added = state
+            .changes
+            .iter()
+            .filter(|(_, one, change, _)| one == kind && *change == "ADDED");
+        let names =
+            added.map(|(.., object)| object["metadata"]["name"].as_str().unwrap().to_owned());
+        names.collect()
+    }
+
     pub(super) fn object(&self, kind: &str, name: &str) -> Value {
         self.lock().objects[&(kind.to_owned(), name.to_owned())].clone()
     }
