@@ -1,7 +1,7 @@
 //! The Kubernetes Job of a build step.
 //!
-//! The pod satisfies OpenShift's SCC `restricted-v2` and the Pod Security Standard *restricted*: it names no user, since
-//! OpenShift assigns one, and needs no permissions at the API server.
+//! The pod satisfies `OpenShift`'s SCC `restricted-v2` and the Pod Security Standard *restricted*: it names no user, since
+//! `OpenShift` assigns one, and needs no permissions at the API server.
 
 use std::collections::BTreeMap;
 

@@ -79,9 +79,8 @@ pub fn state(job: Option<&Job>, pod: Option<&Pod>) -> StepState {
     };
     let status = pod.status.as_ref();
     match status.and_then(|status| status.phase.as_deref()) {
-        Some("Running") => StepState::Running(place(pod)),
-        // The Job controller notices a moment later.
-        Some("Succeeded") => StepState::Running(place(pod)),
+        // The Job controller notices the end of a pod a moment later.
+        Some("Running" | "Succeeded") => StepState::Running(place(pod)),
         Some("Failed") => StepState::Ended(ended(Some(pod))),
         _ => pending(pod),
     }
@@ -116,10 +115,9 @@ fn ended(pod: Option<&Pod>) -> JobOutcome {
         let message = status.and_then(|status| status.message.as_deref());
         return JobOutcome::Lost(join(reason, message));
     }
-    if let Some(terminated) = terminated(pod) {
-        if terminated.reason.as_deref() == Some("OOMKilled") {
-            return JobOutcome::OutOfMemory;
-        }
+    let reason = terminated(pod).and_then(|terminated| terminated.reason.as_deref());
+    if reason == Some("OOMKilled") {
+        return JobOutcome::OutOfMemory;
     }
     let conditions = status.and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();

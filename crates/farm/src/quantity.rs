@@ -73,7 +73,9 @@ impl TryFrom<String> for Memory {
 
 impl fmt::Display for Memory {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS[..4].iter().find(|(_, unit)| self.bytes % unit == 0);
+        let unit = UNITS[..4]
+            .iter()
+            .find(|(_, unit)| self.bytes.is_multiple_of(*unit));
         match unit {
             Some((suffix, unit)) => write!(formatter, "{}{suffix}", self.bytes / unit),
             None => write!(formatter, "{}", self.bytes),

@@ -115,6 +115,7 @@ pub enum StepSandboxMode {
 impl BuildStep {
     /// Returns the bytes of the document, which are the same for equal steps.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "all keys of maps are strings")]
     pub fn document(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("all keys of maps are strings");
         bytes.push(b'\n');

@@ -51,6 +51,22 @@ struct Reported {
     following: Option<JoinHandle<()>>,
 }
 
+impl Reported {
+    /// Reports why a step waits, unless it was reported.
+    fn waiting(&mut self, package: &str, reason: String, observer: &dyn Observer) {
+        if reason.is_empty() || self.waiting == reason {
+            return;
+        }
+        observer.observe(&Event::BuildWaiting {
+            package: package.to_owned(),
+            wait: Wait::Farm {
+                reason: reason.clone(),
+            },
+        });
+        self.waiting = reason;
+    }
+}
+
 impl Drop for Reported {
     fn drop(&mut self) {
         if let Some(task) = &self.following {
@@ -201,7 +217,7 @@ impl Kubernetes {
                     if reason.is_empty() && pod.is_none() && started.elapsed() > WITHOUT_POD {
                         reason = self.refusal(&name).await.unwrap_or_default();
                     }
-                    self.report_waiting(&mut reported, &package, reason, observer);
+                    reported.waiting(&package, reason, &**observer);
                 }
             }
             if problem_now.is_none() {
@@ -211,25 +227,6 @@ impl Kubernetes {
             // A lost sender means that the watch has ended; the next judgment then reads the server.
             let _ = tokio::time::timeout(TICK, changes.changed()).await;
         }
-    }
-
-    fn report_waiting(
-        &self,
-        reported: &mut Reported,
-        package: &str,
-        reason: String,
-        observer: &Arc<dyn Observer>,
-    ) {
-        if reason.is_empty() || reported.waiting == reason {
-            return;
-        }
-        observer.observe(&Event::BuildWaiting {
-            package: package.to_owned(),
-            wait: Wait::Farm {
-                reason: reason.clone(),
-            },
-        });
-        reported.waiting = reason;
     }
 
     /// Fails if a pod that cannot start had enough time.
@@ -289,7 +286,7 @@ impl Kubernetes {
                 }
                 Err(kube::Error::Api(status)) if is_quota(&status) => {
                     let package = attempt.step.to_string();
-                    self.report_waiting(&mut reported, &package, status.message, observer);
+                    reported.waiting(&package, status.message, &**observer);
                     tokio::time::sleep(QUOTA_PAUSE).await;
                 }
                 Err(error) => {

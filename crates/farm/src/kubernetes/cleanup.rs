@@ -22,11 +22,11 @@ use crate::job::LABEL;
 /// The time limit: a lost API server must not keep an interrupted run.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The time for which the run of a ConfigMap must have been silent before it counts as killed, at least: longer than a
+/// The time for which the run of a `ConfigMap` must have been silent before it counts as killed, at least: longer than a
 /// coordinator sleeps, and than a lost API server is waited for.
-const ABANDONED: Duration = Duration::from_secs(3600);
+const ABANDONED: Duration = Duration::from_hours(1);
 
-/// Removes what a run has created: its ConfigMap, and the Jobs that it still waits for unless another run owns them, too.
+/// Removes what a run has created: its `ConfigMap`, and the Jobs that it still waits for unless another run owns them, too.
 #[derive(Clone)]
 pub struct Cleanup {
     connection: Connection,
@@ -99,7 +99,7 @@ impl Cleanup {
     }
 }
 
-/// Removes a Job, or the run with the ConfigMap `own` from its owners if there are others.
+/// Removes a Job, or the run with the `ConfigMap` `own` from its owners if there are others.
 pub(super) async fn release(
     jobs: &Api<Job>,
     name: &str,

@@ -1,12 +1,12 @@
 //! Steps as Jobs of Kubernetes.
 //!
-//! 1. [`Kubernetes::connect`] reads the kubeconfig, creates the ConfigMap that owns the Jobs of the run, and starts to watch the
+//! 1. [`Kubernetes::connect`] reads the kubeconfig, creates the `ConfigMap` that owns the Jobs of the run, and starts to watch the
 //!    Jobs and pods of all runs in the namespace.
 //! 2. A step becomes a Job whose name is derived from its digest. If a Job of the step exists already, from a coordinator
 //!    that has died or that runs at the same time, it is adopted: the run becomes its second owner.
 //! 3. Each end of a Job that is not a failure of the build leads to the next attempt, which is a Job of its own.
 //! 4. [`Cleanup`] removes what only this run owns, also after an interruption. What a killed coordinator leaves is removed by
-//!    the TTL of its Jobs, or by a later run that finds its ConfigMap no longer renewed.
+//!    the TTL of its Jobs, or by a later run that finds its `ConfigMap` no longer renewed.
 
 mod attempts;
 mod cleanup;
@@ -64,7 +64,7 @@ impl Drop for Kubernetes {
 }
 
 impl Kubernetes {
-    /// Starts a run of the farm: creates its ConfigMap, and reads the Jobs and pods that there are.
+    /// Starts a run of the farm: creates its `ConfigMap`, and reads the Jobs and pods that there are.
     ///
     /// # Errors
     /// When the API server rejects a request, or is not reached within the `api-timeout` of `config`.

@@ -1,4 +1,4 @@
-//! The ConfigMap that owns the Jobs of a run.
+//! The `ConfigMap` that owns the Jobs of a run.
 //!
 //! When it is removed, Kubernetes removes the Jobs that no other run owns. It says when its run was last alive, so that a later
 //! run can remove those of runs that were killed.
@@ -20,16 +20,16 @@ use wheelhouse_types::Result;
 use super::connection::Server;
 use crate::job::LABEL;
 
-/// The value of the label of the ConfigMaps.
+/// The value of the label of the `ConfigMap` objects.
 pub(super) const RUN: &str = "wheelhouse-run";
 
 /// The annotation with the last time at which the run was alive.
 pub(super) const RENEWED: &str = "wheelhouse/renewed";
 
 /// The time between renewals.
-const RENEWAL: Duration = Duration::from_secs(60);
+const RENEWAL: Duration = Duration::from_mins(1);
 
-/// The ConfigMap of a run.
+/// The `ConfigMap` of a run.
 #[derive(Clone, Debug)]
 pub(super) struct RunOwner {
     reference: OwnerReference,
@@ -38,7 +38,7 @@ pub(super) struct RunOwner {
 }
 
 impl RunOwner {
-    /// Creates the ConfigMap. If this process runs in the pod `pod` of the same namespace, the pod owns it.
+    /// Creates the `ConfigMap`. If this process runs in the pod `pod` of the same namespace, the pod owns it.
     pub(super) async fn create(
         maps: &Api<ConfigMap>,
         server: &Server,
@@ -111,7 +111,7 @@ impl RunOwner {
         }
     }
 
-    /// Renews the ConfigMap until the task is aborted.
+    /// Renews the `ConfigMap` until the task is aborted.
     pub(super) fn renew(&self, maps: Api<ConfigMap>) -> JoinHandle<()> {
         let name = self.reference.name.clone();
         tokio::spawn(async move {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tracing::{debug, instrument};
+use wheelhouse_engine::python::DiscoveryEnvironment;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_shared_cache::SharedCaches;
@@ -47,8 +48,8 @@ pub struct StepJob {
     pub store: Store,
     /// The Python that the user has chosen; `None` is that of the step.
     pub python: Option<String>,
-    /// Finds the interpreter that a request names, as far as possible without starting one.
-    pub locate: Box<dyn Fn(&str) -> Option<PathBuf>>,
+    /// The variables and directories in which the Python is looked for.
+    pub surroundings: DiscoveryEnvironment,
     /// The settings of builds on this machine, which those of the step replace in part.
     pub building: Building,
     /// Network settings, for builds with network access.
@@ -83,7 +84,7 @@ pub async fn carry_out(job: StepJob, observer: Arc<dyn Observer>) -> Result<Buil
     let python = job.python.clone().unwrap_or_else(|| python(&target));
     let inputs = RunInputs {
         request: job.request(&step, &python, &directory)?,
-        python: (job.locate)(&python),
+        python: wheelhouse_engine::python::locate(Some(&python), &job.surroundings),
         store: job.store.clone(),
         lock_policy: LockPolicy::Prefer,
         keep_going: false,

@@ -26,15 +26,13 @@ pub(crate) fn run(
         Box::pin(async move {
             let session = Box::pin(context.begin(ArchitectureSelection::Native)).await?;
             let steps = farm::step_cache(&session).await?;
-            let environment = session.context.process.surroundings();
+            let surroundings = session.context.process.surroundings();
             let job = StepJob {
                 step: digest,
                 steps,
                 store: session.store.clone(),
                 python,
-                locate: Box::new(move |request| {
-                    wheelhouse_engine::python::locate(Some(request), &environment)
-                }),
+                surroundings,
                 building: session.request.building.clone(),
                 network: session.request.network.clone(),
             };
