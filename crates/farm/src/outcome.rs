@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    fn job(conditions: Value) -> Job {
+    fn job(conditions: &Value) -> Job {
         serde_json::from_value(json!({
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -232,10 +232,10 @@ mod tests {
     }
 
     fn failed(reason: &str) -> Job {
-        job(json!([{ "type": "Failed", "status": "True", "reason": reason }]))
+        job(&json!([{ "type": "Failed", "status": "True", "reason": reason }]))
     }
 
-    fn pod(status: Value) -> Pod {
+    fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn waiting_for(reason: &str, message: &str) -> Pod {
-        pod(json!({ "phase": "Pending", "containerStatuses": [{
+        pod(&json!({ "phase": "Pending", "containerStatuses": [{
             "name": "worker", "ready": false, "restartCount": 0, "image": "", "imageID": "",
             "state": { "waiting": { "reason": reason, "message": message } },
         }] }))
@@ -267,14 +267,14 @@ mod tests {
 
     #[test]
     fn completed_job_is_done() {
-        let complete = job(json!([{ "type": "Complete", "status": "True" }]));
+        let complete = job(&json!([{ "type": "Complete", "status": "True" }]));
         assert_ended(&complete, None, JobOutcome::Done);
         assert_eq!(state(None, None), StepState::Missing);
     }
 
     #[test]
     fn exit_code_of_the_worker_is_its_failure() {
-        let pod = pod(json!({ "phase": "Failed", "containerStatuses": terminated(5, "Error") }));
+        let pod = pod(&json!({ "phase": "Failed", "containerStatuses": terminated(5, "Error") }));
         let job = failed("BackoffLimitExceeded");
         assert_ended(&job, Some(&pod), JobOutcome::WorkerFailed(5));
     }
@@ -283,10 +283,10 @@ mod tests {
     fn exceeded_memory_is_told_from_other_kills() {
         let job = failed("BackoffLimitExceeded");
         let memory =
-            pod(json!({ "phase": "Failed", "containerStatuses": terminated(137, "OOMKilled") }));
+            pod(&json!({ "phase": "Failed", "containerStatuses": terminated(137, "OOMKilled") }));
         assert_ended(&job, Some(&memory), JobOutcome::OutOfMemory);
         let killed =
-            pod(json!({ "phase": "Failed", "containerStatuses": terminated(137, "Error") }));
+            pod(&json!({ "phase": "Failed", "containerStatuses": terminated(137, "Error") }));
         let reason = "Error, exit code 137".to_owned();
         assert_ended(&job, Some(&killed), JobOutcome::Lost(reason));
     }
@@ -294,13 +294,13 @@ mod tests {
     #[test]
     fn disruptions_are_losses_whatever_the_exit_code() {
         let job = failed("BackoffLimitExceeded");
-        let evicted = pod(json!({
+        let evicted = pod(&json!({
             "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
             "containerStatuses": terminated(5, "Error"),
         }));
         let reason = "Evicted: The node was low on resource: memory.".to_owned();
         assert_ended(&job, Some(&evicted), JobOutcome::Lost(reason));
-        let drained = pod(json!({
+        let drained = pod(&json!({
             "phase": "Failed",
             "conditions": [{ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" }],
             "containerStatuses": terminated(130, "Error"),
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn reasons_for_waiting_are_those_of_kubernetes() {
-        let job = job(json!([]));
+        let job = job(&json!([]));
         let image = waiting_for("ImagePullBackOff", "Back-off pulling image");
         let expected = StepState::Waiting {
             reason: "ImagePullBackOff: Back-off pulling image".to_owned(),
@@ -336,7 +336,7 @@ mod tests {
             problem: None,
         };
         assert_eq!(state(Some(&job), Some(&starting)), expected);
-        let unscheduled = pod(json!({ "phase": "Pending", "conditions": [{
+        let unscheduled = pod(&json!({ "phase": "Pending", "conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
             "message": "0/3 nodes are available: 3 Insufficient memory.",
         }] }));
@@ -350,8 +350,8 @@ mod tests {
 
     #[test]
     fn running_pod_names_its_node() {
-        let job = job(json!([]));
-        let pod = pod(json!({ "phase": "Running" }));
+        let job = job(&json!([]));
+        let pod = pod(&json!({ "phase": "Running" }));
         let place = Place {
             node: "node-1".to_owned(),
             pod: "wheelhouse-1-0-x".to_owned(),

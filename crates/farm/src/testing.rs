@@ -3,7 +3,7 @@
 use wheelhouse_types::Sha256;
 use wheelhouse_types::step::{BuildStep, SCHEMA, StepFile, StepSandbox};
 
-/// Returns a step for CPython 3.12 on Linux.
+/// Returns a step for Python 3.12 on Linux.
 pub(crate) fn step() -> BuildStep {
     BuildStep {
         schema: SCHEMA.to_owned(),

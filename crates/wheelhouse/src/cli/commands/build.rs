@@ -114,7 +114,7 @@ pub(crate) async fn execute(
 ) -> Result<RunReport> {
     let key = signing::signing_key(run_options.sign.as_deref(), &context.process)?;
     context.sign.clone_from(&run_options.sign);
-    let (session, mut job) = begin(context, &run_options).await?;
+    let (session, mut job) = Box::pin(begin(context, &run_options)).await?;
     // The requests of additional sets refer to files of their sessions, which must stay until the end.
     let mut others = Vec::new();
     for addition in additions {
@@ -186,7 +186,7 @@ fn may_be_separate(error: Error) -> Error {
 
 /// Builds the request of `context` as part of another command, without a summary.
 pub(crate) async fn execute_quietly(context: CommandContext) -> Result<()> {
-    let (session, job) = begin(context, &RunOptions::default()).await?;
+    let (session, job) = Box::pin(begin(context, &RunOptions::default())).await?;
     let built = pipeline::build(job, session.observer.clone()).await;
     session.shared.finish().await;
     session.context.renderer.close();

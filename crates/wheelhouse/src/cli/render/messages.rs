@@ -90,25 +90,12 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
             ),
             None,
         ),
-        Event::BuildStarted { package } => format!("{} {package}", done("Building")),
-        Event::BuildPlaced { package, place, .. } => {
-            format!("{} {package} on {place}", done("Running"))
-        }
-        Event::BuildHook { package, hook } => format!("{package}: {hook}"),
-        Event::BuildWaiting { package, wait } => format!("{package} waits for {}", waits_for(wait)),
-        Event::BuildOutput { package, line } => {
-            let prefix = style::painted(style::QUIET, &format!("{package} |"));
-            // Resets colors that a build backend leaves on.
-            let end = if line.contains('\x1b') { "\x1b[0m" } else { "" };
-            format!("{prefix} {line}{end}")
-        }
-        Event::BuildFinished { package, seconds } => {
-            format!(
-                "{} {package} in {}",
-                done("Built"),
-                format::seconds(*seconds)
-            )
-        }
+        Event::BuildStarted { .. }
+        | Event::BuildPlaced { .. }
+        | Event::BuildWaiting { .. }
+        | Event::BuildHook { .. }
+        | Event::BuildOutput { .. }
+        | Event::BuildFinished { .. } => return of_build(event),
         Event::WheelCopied { .. } => return copied(event),
         Event::StepFinished {
             filename,
@@ -135,6 +122,32 @@ fn words(event: &Event, verbosity: Verbosity) -> Option<String> {
         | Event::BuildHookFinished { .. } => return None,
     };
     Some(line)
+}
+
+/// Describes the progress of a build.
+fn of_build(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::BuildStarted { package } => format!("{} {package}", done("Building")),
+        Event::BuildPlaced { package, place, .. } => {
+            format!("{} {package} on {place}", done("Running"))
+        }
+        Event::BuildHook { package, hook } => format!("{package}: {hook}"),
+        Event::BuildWaiting { package, wait } => format!("{package} waits for {}", waits_for(wait)),
+        Event::BuildOutput { package, line } => {
+            let prefix = style::painted(style::QUIET, &format!("{package} |"));
+            // Resets colors that a build backend leaves on.
+            let end = if line.contains('\x1b') { "\x1b[0m" } else { "" };
+            format!("{prefix} {line}{end}")
+        }
+        Event::BuildFinished { package, seconds } => {
+            format!(
+                "{} {package} in {}",
+                done("Built"),
+                format::seconds(*seconds)
+            )
+        }
+        _ => return None,
+    })
 }
 
 /// Describes the inputs of a run, and the files that are not used.
