@@ -111,15 +111,6 @@ impl Cluster {
         succeed(&mut self.command(arguments))
     }
 
-    /// Creates or changes the objects of a manifest, in YAML or JSON.
-    #[track_caller]
-    pub(crate) fn apply(&self, namespace: &str, manifest: &str) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), manifest).unwrap();
-        let path = file.path().to_str().unwrap();
-        self.kubectl(&["apply", "--namespace", namespace, "-f", path]);
-    }
-
     /// Returns the objects of a kind in a namespace.
     #[track_caller]
     pub(crate) fn objects(&self, namespace: &str, kind: &str) -> Vec<Value> {
