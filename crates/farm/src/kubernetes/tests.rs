@@ -218,12 +218,12 @@ async fn step_that_was_finished_after_the_run_started_is_not_repeated() {
     run(&killed, &recorder).await.unwrap();
     drop(killed);
     run(&farm, &recorder).await.unwrap();
-    assert_eq!(server.names("jobs"), [job(0)]);
+    assert_eq!(server.created("jobs"), [job(0)]);
     // The record of a Job that was finished before was not found: it was removed.
     server.finish_earlier(&job(0));
     let farm = connect(&server, "", &recorder).await;
     run(&farm, &recorder).await.unwrap();
-    assert_eq!(server.names("jobs"), [job(0), job(1)]);
+    assert_eq!(server.created("jobs"), [job(0), job(1)]);
 }
 
 #[tokio::test]
