@@ -138,7 +138,7 @@ async fn only_signed_records_are_accepted_with_key() {
     let (_root, url) = directory();
     let with_key = |pem: &'static str| {
         machine(&[], Some(&url), |options| {
-            options.signing_key = Some(signing_key(pem))
+            options.signing_key = Some(signing_key(pem));
         })
     };
     with_key(SIGNING_KEY).build("signed", b"wheel").await;

@@ -563,7 +563,7 @@ mod tests {
         .unwrap();
         let crates = builds.iter().map(|build| build.crates.clone());
         assert_eq!(
-            Vec::from_iter(crates),
+            crates.collect::<Vec<_>>(),
             [vec![locked("own")], vec![locked("nested")]]
         );
         let pins: Vec<_> = builds

@@ -1,4 +1,4 @@
-//! The farm on a Kubernetes cluster with real parts, whose pods are admitted as by OpenShift's restricted-v2.
+//! The farm on a Kubernetes cluster with real parts, whose pods are admitted as by the `restricted-v2` of `OpenShift`.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -105,7 +105,7 @@ impl Machine<'_> {
     /// Waits until a pod runs, and returns its name.
     #[track_caller]
     fn running_pod(&self, run: &mut RunningProcess) -> String {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             let pods = self.farm.cluster.borrow().objects(self.namespace, "pods");
             let running = pods.iter().find(|pod| pod["status"]["phase"] == "Running");

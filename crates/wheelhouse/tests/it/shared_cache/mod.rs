@@ -6,7 +6,7 @@ mod locations;
 mod runs;
 mod signatures;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -134,7 +134,7 @@ impl Site {
     /// Returns the wheels that a machine has made.
     fn wheels(&self, machine: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
         let mut files = tree::read(&self.out(machine));
-        files.retain(|name, _| name.ends_with(".whl"));
+        files.retain(|name, _| Path::new(name).extension().is_some_and(|it| it == "whl"));
         files
     }
 

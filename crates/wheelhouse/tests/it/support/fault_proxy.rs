@@ -136,10 +136,11 @@ impl FaultProxy {
     }
 }
 
+/// The lines of the head of a message, and its headers by lower-case name.
+type Head = (Vec<String>, BTreeMap<String, String>);
+
 /// Reads the head of a request or a response: its lines without those about the connection, and its headers.
-fn read_head(
-    reader: &mut impl std::io::BufRead,
-) -> std::io::Result<Option<(Vec<String>, BTreeMap<String, String>)>> {
+fn read_head(reader: &mut impl std::io::BufRead) -> std::io::Result<Option<Head>> {
     let (mut lines, mut headers) = (Vec::new(), BTreeMap::new());
     loop {
         let mut line = String::new();

@@ -149,14 +149,6 @@ impl Cluster {
             .map(|mut record| record["responseObject"].take())
             .collect()
     }
-
-    /// Returns the end of the log of a program.
-    pub(crate) fn log(&self, program: &str) -> String {
-        let path = self.path("cluster/log").join(program);
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
-    }
 }
 
 impl Drop for Cluster {

@@ -275,7 +275,7 @@ pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
     [authority, certificate, key]
 }
 
-/// Apache with WebDAV (`mod_dav`), on loopback.
+/// Apache with `WebDAV` (`mod_dav`), on loopback.
 pub(crate) struct WebDav {
     _service: Service,
     pub(crate) port: u16,
