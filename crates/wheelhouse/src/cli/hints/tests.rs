@@ -164,7 +164,7 @@ fn hints() -> Vec<String> {
         let path = path.unwrap().into_path();
         let text = path.to_string_lossy();
         let is_test = text.contains("/tests") || text.ends_with("_tests.rs");
-        let is_help = text.contains("/cli/args/mod.rs") || text.ends_with("/cli/hints.rs");
+        let is_help = text.contains("/cli/args/") || text.ends_with("/cli/hints.rs");
         // The commands on the pages for people are not those of this program.
         let is_page = text.contains("/site/src/");
         if !text.ends_with(".rs") || is_test || is_help || is_page {
