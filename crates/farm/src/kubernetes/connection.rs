@@ -15,6 +15,10 @@ use crate::config::FarmConfig;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The time after a loss in which a refusal counts as part of it: an API server that was just started answers before it has read
+/// the roles and tokens.
+const STARTING: Duration = Duration::from_mins(1);
+
 const ROLE: &str = "Give the user of the coordinator the role that docs/how-to/farm.md describes, in the namespace of the farm.";
 
 /// The way to an API server, by the rules of kubectl.
@@ -75,6 +79,8 @@ pub(super) struct Server {
     observer: Arc<dyn Observer>,
     /// Set while it is lost.
     lost: Arc<Mutex<Option<Instant>>>,
+    /// The last time at which it did not answer.
+    last_lost: Arc<Mutex<Option<Instant>>>,
     /// The reason why the server rejects a watch.
     refusal: Arc<Mutex<Option<String>>>,
 }
@@ -90,6 +96,7 @@ impl Server {
             limit: Duration::from_secs(config.api_timeout.into()),
             observer,
             lost: Arc::default(),
+            last_lost: Arc::default(),
             refusal: Arc::default(),
         }
     }
@@ -113,6 +120,8 @@ impl Server {
     pub(super) fn note_lost(&self, error: &dyn std::error::Error) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         debug!(error = display_chain(error), "the API server is lost");
+        let last = self.last_lost.lock();
+        *last.unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         if lost.is_none() {
             *lost = Some(Instant::now());
             self.observer.observe(&Event::warning(format!(
@@ -124,8 +133,19 @@ impl Server {
         }
     }
 
-    /// Records that the server rejects a watch, which ends the run.
+    /// Returns whether the server was lost so recently that it may be starting.
+    fn may_be_starting(&self) -> bool {
+        let last = self.last_lost.lock();
+        let last = *last.unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < STARTING)
+    }
+
+    /// Records that the server rejects a watch, which ends the run unless the server may be starting.
     pub(super) fn note_refused(&self, message: &str) {
+        if self.may_be_starting() {
+            debug!(message, "the API server rejects a watch after its start");
+            return;
+        }
         let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
         refusal.get_or_insert_with(|| message.to_owned());
     }
@@ -142,7 +162,7 @@ impl Server {
             .clone();
         if let Some(reason) = refusal {
             let message = format!(
-                "the API server {} rejects to watch Jobs and pods: {reason}",
+                "the API server {} does not permit watching Jobs and pods: {reason}",
                 self.url
             );
             return Err(Error::new(Kind::Build, message).with_hint(ROLE));
@@ -188,6 +208,9 @@ impl Server {
         loop {
             match request().await {
                 Err(error) if is_transient(&error) => self.note_lost(&error),
+                Err(error) if is_refused(&error) && self.may_be_starting() => {
+                    debug!(%error, "the API server rejects a request after its start");
+                }
                 answer => {
                     self.note_found();
                     return Ok(answer);
@@ -224,11 +247,70 @@ impl Server {
     }
 }
 
+/// Returns whether the server rejects a request for lack of a permission.
+pub(super) fn is_refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
+}
+
 /// Returns whether the same request may succeed later: the server was not reached, or says that it is not ready.
 pub(super) fn is_transient(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code >= 500 || status.code == 429,
         kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn server() -> Server {
+        let config = Config::new("https://127.0.0.1:1/".parse().unwrap());
+        let config = Connection::of_config(config);
+        Server::new(
+            &config,
+            &FarmConfig::default(),
+            Arc::new(super::super::logs::Silent),
+        )
+    }
+
+    fn refused() -> kube::Error {
+        kube::Error::Api(Box::new(
+            Status::failure("no role", "Forbidden").with_code(403),
+        ))
+    }
+
+    #[tokio::test]
+    async fn refusal_ends_a_run() {
+        let server = server();
+        server.note_refused("no role");
+        let error = server.check().unwrap_err();
+        assert!(error.to_string().contains("no role"), "{error}");
+        let answer = self::server()
+            .request(async || Err::<(), _>(refused()))
+            .await;
+        assert!(is_refused(&answer.unwrap().unwrap_err()));
+    }
+
+    #[tokio::test]
+    async fn refusal_of_a_server_that_starts_is_repeated() {
+        let server = server();
+        server.note_lost(&std::io::Error::other("connection refused"));
+        server.note_refused("no role");
+        assert!(server.check().is_ok());
+        let requests = std::cell::Cell::new(0);
+        let answer = server.request(async || {
+            requests.set(requests.get() + 1);
+            if requests.get() < 2 {
+                Err(refused())
+            } else {
+                Ok(())
+            }
+        });
+        assert!(answer.await.unwrap().is_ok());
+        assert_eq!(requests.get(), 2);
     }
 }

@@ -78,7 +78,7 @@ impl Kubernetes {
 }
 
 /// Ignores all events: those of a log that is read again were reported before.
-struct Silent;
+pub(super) struct Silent;
 
 impl Observer for Silent {
     fn observe(&self, _: &Event) {}

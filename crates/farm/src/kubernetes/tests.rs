@@ -209,14 +209,19 @@ async fn attempts_continue_after_those_of_earlier_runs() {
 
 #[tokio::test]
 async fn step_that_was_finished_after_the_run_started_is_not_repeated() {
-    let server = FakeServer::start([Life::Done, Life::Done]).await;
-    let recorder = Arc::default();
+    let server = FakeServer::start([Life::Endless, Life::Done]).await;
+    let recorder: Arc<Recorder> = Arc::default();
     let (killed, farm) = (
         connect(&server, "", &recorder).await,
         connect(&server, "", &recorder).await,
     );
-    run(&killed, &recorder).await.unwrap();
+    let observer = Arc::clone(&recorder) as Arc<dyn Observer>;
+    let step = testing::step();
+    let running = killed.run(&step, &observer);
+    let killing = tokio::time::timeout(Duration::from_millis(500), running);
+    assert!(killing.await.is_err());
     drop(killed);
+    server.finish(&job(0));
     run(&farm, &recorder).await.unwrap();
     assert_eq!(server.created("jobs"), [job(0)]);
     // The record of a Job that was finished before was not found: it was removed.
