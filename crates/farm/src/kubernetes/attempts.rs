@@ -129,8 +129,12 @@ impl Kubernetes {
                 End::Lost(reason) => {
                     lost += 1;
                     if lost > self.config.retries {
+                        let times = match lost {
+                            1 => "once".to_owned(),
+                            times => format!("{times} times"),
+                        };
                         let message =
-                            format!("the pod of {step} was lost {lost} times, at last: {reason}");
+                            format!("the pod of {step} was lost {times}, at last: {reason}");
                         let hint = "Allow more attempts with `retries` in farm.toml.";
                         return Err(Error::new(Kind::Build, message).with_hint(hint));
                     }

@@ -318,7 +318,7 @@ fn exceeded_disk(farm: &Farm) {
     let result = machine.build(&["large"]);
     result.assert_exit(5).assert_error_names(&[
         "large==1.0",
-        "lost 1 times",
+        "lost once",
         "Evicted",
         "50Mi",
         "retries",
