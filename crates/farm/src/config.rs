@@ -1,6 +1,6 @@
 //! The configuration of a farm: `farm.toml`, or the table `[tool.wheelhouse.farm]` of a `pyproject.toml`.
 //!
-//! `docs/reference/farm.md` and the JSON Schema are generated from [`reference`].
+//! `docs/reference/farm.md` and the JSON Schema are generated from [`mod@reference`].
 
 use std::collections::BTreeMap;
 use std::path::Path;

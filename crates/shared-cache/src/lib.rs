@@ -1,7 +1,7 @@
 //! A build cache that machines share: built wheels by the inputs of their builds, and files by digest, in a registry, a
 //! bucket, an HTTP server or a directory.
 //!
-//! 1. [`connect`] opens a [`Location`]: a place that holds records by build key and files by digest, and verifies nothing.
+//! 1. [`connect()`] opens a [`Location`]: a place that holds records by build key and files by digest, and verifies nothing.
 //! 2. [`encode_record`] and [`decode_record`] write, sign and verify the records of builds.
 //! 3. [`SharedCaches`] are the locations of a run: it limits the time of every request, verifies everything, and never fails.
 //! 4. [`expired`] selects the entries that can be removed.
