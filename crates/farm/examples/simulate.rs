@@ -49,7 +49,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[allow(clippy::print_stdout)]
+#[expect(
+    clippy::print_stdout,
+    reason = "the table is the output of this program"
+)]
 fn print(steps: Vec<ExpectedStep>) -> Result<(), Box<dyn Error>> {
     let graph = StepGraph::new(steps)?;
     println!(
@@ -195,7 +198,7 @@ impl Random {
     }
 
     /// Returns a number from 0 to 1.
-    #[allow(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit into the mantissa")]
     fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

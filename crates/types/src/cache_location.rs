@@ -98,9 +98,9 @@ fn registry(text: &str, name: &str) -> Result<CacheLocation> {
 }
 
 fn invalid(text: &str, reason: &str) -> Error {
-    // In the message as well: hints do not reach usage errors.
+    // Not a hint: those do not reach usage errors.
     let message = format!("`{}` {reason}: use {FORMS}", redacted(text));
-    Error::new(Kind::Input, message).with_hint(format!("Name a shared cache as {FORMS}."))
+    Error::new(Kind::Input, message)
 }
 
 impl fmt::Display for CacheLocation {

@@ -19,6 +19,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// the roles and tokens.
 const STARTING: Duration = Duration::from_mins(1);
 
+const KUBECONFIG: &str = "Log in to the cluster, for example with `oc login`, or name a kubeconfig with the variable KUBECONFIG.";
+
 const ROLE: &str = "Give the user of the coordinator the role that docs/how-to/farm.md describes, in the namespace of the farm.";
 
 /// The way to an API server, by the rules of kubectl.
@@ -36,21 +38,19 @@ impl Connection {
     /// # Errors
     /// `Input` if there is no kubeconfig, it is not valid, or it does not have the context.
     pub async fn read(context: Option<&str>, pod: Option<String>) -> Result<Self> {
-        let config = match context {
-            Some(context) => {
-                let options = KubeConfigOptions {
-                    context: Some(context.to_owned()),
-                    ..KubeConfigOptions::default()
-                };
-                let failed = || format!("failed to read the context `{context}` of the kubeconfig");
-                Config::from_kubeconfig(&options)
-                    .await
-                    .context(Kind::Input, failed)?
-            }
-            None => Config::infer()
-                .await
-                .context(Kind::Input, || "failed to read the kubeconfig".to_owned())?,
+        let config = if let Some(context) = context {
+            let options = KubeConfigOptions {
+                context: Some(context.to_owned()),
+                ..KubeConfigOptions::default()
+            };
+            let failed = || format!("failed to read the context `{context}` of the kubeconfig");
+            let config = Config::from_kubeconfig(&options).await;
+            config.context(Kind::Input, failed)
+        } else {
+            let failed = || "failed to read the kubeconfig".to_owned();
+            Config::infer().await.context(Kind::Input, failed)
         };
+        let config = config.map_err(|error| error.with_hint(KUBECONFIG))?;
         Ok(Self { config, pod })
     }
 
