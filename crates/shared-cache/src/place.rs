@@ -133,6 +133,11 @@ impl Place {
         None
     }
 
+    /// Gives the location up for writing, because writing took longer than `limit`.
+    pub(crate) fn stop_slow_writing(&self, limit: Duration) {
+        self.stop_writing(&format!("it took longer than {} s", limit.as_secs_f64()));
+    }
+
     /// Gives the location up for writing.
     fn stop_writing(&self, cause: &str) {
         if !self.is_unwritable.swap(true, Ordering::Relaxed) {
@@ -303,7 +308,7 @@ impl Place {
                 debug!(location = %self.name, sha256 = %file.sha256, "wrote to a shared cache");
             }
             Ok(Err(error)) => self.stop_writing(&error.display_chain()),
-            Err(_) => self.stop_writing(&format!("it took longer than {} s", limit.as_secs())),
+            Err(_) => self.stop_slow_writing(limit),
         }
     }
 

@@ -226,11 +226,11 @@ impl SharedCaches {
         }
         match encode_record(&key, record, self.signing_key.as_ref()) {
             Ok(bytes) => self.write(stored, Some((key, bytes))),
-            Err(error) => self.warn(format!(
-                "{} is not shared: {}",
-                record.filename,
-                error.display_chain()
-            )),
+            Err(error) => {
+                let (name, cause) = (&record.filename, error.display_chain());
+                let message = format!("{name} is not shared: {cause}");
+                self.places[0].observer.observe(&Event::warning(message));
+            }
         }
     }
 
@@ -263,7 +263,7 @@ impl SharedCaches {
     }
 
     /// Waits until everything is written, as long as the rate of the location permits. What is not written then is left out,
-    /// with a warning.
+    /// and the location is given up.
     pub async fn finish(&self) {
         let Writes { mut tasks, bytes } = {
             let writes = self.writes.lock();
@@ -275,18 +275,7 @@ impl SharedCaches {
         let limit = place.upload_time(bytes);
         let waiting = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(limit, waiting).await.is_err() {
-            self.warn(format!(
-                "{} files could not be written to the shared cache {} within {} s",
-                tasks.len(),
-                place.name,
-                limit.as_secs()
-            ));
-        }
-    }
-
-    fn warn(&self, message: String) {
-        if let Some(place) = self.places.first() {
-            place.observer.observe(&Event::warning(message));
+            place.stop_slow_writing(limit);
         }
     }
 }
