@@ -111,7 +111,10 @@ fn simulate(
         }
     }
     let mut queue = Queue::new(workers);
-    queue.plan(plan.cloned().unwrap_or_default());
+    for step in plan.into_iter().flat_map(StepGraph::steps) {
+        // The graph has no cycles.
+        let _ = queue.expect(step.clone());
+    }
     for (at, step) in steps.iter().enumerate().filter(|&(at, _)| missing[at] == 0) {
         queue.ask(&step.id, at);
     }

@@ -10,6 +10,6 @@ mod graph;
 mod queue;
 mod scheduler;
 
-pub use graph::{Cycle, ExpectedStep, StepGraph};
+pub use graph::{Cycle, ExpectedStep, LongerTail, StepGraph};
 pub use queue::{Queue, Ticket};
 pub use scheduler::{Scheduler, Slot};

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::graph::StepGraph;
+use super::graph::{Cycle, ExpectedStep, LongerTail, StepGraph};
 
 /// The longest remaining path first; of equal ones, the step that asked first.
 type Rank = (Reverse<Duration>, u64);
@@ -16,8 +16,6 @@ pub struct Queue<T> {
     /// The identity of each waiting step, and its waiter.
     waiting: BTreeMap<Rank, (String, T)>,
     graph: StepGraph,
-    /// The expected path of a step that the graph does not contain.
-    unknown: Duration,
     asked: u64,
 }
 
@@ -29,41 +27,51 @@ impl<T> Queue<T> {
             free: slots.max(1),
             waiting: BTreeMap::new(),
             graph: StepGraph::default(),
-            unknown: Duration::ZERO,
             asked: 0,
         }
     }
 
-    /// Ranks all steps by `graph`, those that wait already, too. A step that it does not contain ranks as an average one:
-    /// builds during a resolution start before the plan is known.
-    pub fn plan(&mut self, graph: StepGraph) {
-        let count = u32::try_from(graph.steps().len()).unwrap_or(u32::MAX);
-        self.unknown = graph.work().checked_div(count).unwrap_or_default();
-        self.graph = graph;
-        for ((_, asked), (step, waiter)) in std::mem::take(&mut self.waiting) {
-            let rank = (Reverse(self.path(&step)), asked);
-            self.waiting.insert(rank, (step, waiter));
+    /// Adds a step to the graph by which steps are ranked, those that wait already, too.
+    ///
+    /// # Errors
+    /// [`Cycle`] if the step would require itself. Nothing changes then.
+    pub fn expect(&mut self, step: ExpectedStep) -> Result<(), Cycle> {
+        for LongerTail { id, before } in self.graph.add(step)? {
+            let equal = (Reverse(before), u64::MIN)..=(Reverse(before), u64::MAX);
+            let waiting = self.waiting.range(equal);
+            let ranks: Vec<Rank> = waiting
+                .filter(|(_, (step, _))| *step == id)
+                .map(|(rank, _)| *rank)
+                .collect();
+            for rank in ranks {
+                if let Some(waiter) = self.waiting.remove(&rank) {
+                    self.waiting.insert(self.rank(&id, rank.1), waiter);
+                }
+            }
         }
+        Ok(())
     }
 
-    /// Adds a step that can start, and returns the number by which [`Queue::forget`] finds it.
+    /// Adds a step that can start. A step that is not expected starts after those that are.
     pub fn ask(&mut self, step: &str, waiter: T) -> Ticket {
-        let ticket = Ticket(self.asked);
+        let ticket = Ticket {
+            step: step.to_owned(),
+            number: self.asked,
+        };
         self.asked += 1;
-        let rank = (Reverse(self.path(step)), ticket.0);
+        let rank = self.rank(step, ticket.number);
         self.waiting.insert(rank, (step.to_owned(), waiter));
         ticket
     }
 
-    fn path(&self, step: &str) -> Duration {
-        self.graph.tail(step).unwrap_or(self.unknown)
+    fn rank(&self, step: &str, number: u64) -> Rank {
+        (Reverse(self.graph.tail(step).unwrap_or_default()), number)
     }
 
     /// Removes a step that waits no longer. Returns whether it was still waiting.
-    pub fn forget(&mut self, ticket: Ticket) -> bool {
-        let mut waiting = self.waiting.keys();
-        let rank = waiting.find(|(_, asked)| *asked == ticket.0).copied();
-        rank.and_then(|rank| self.waiting.remove(&rank)).is_some()
+    pub fn forget(&mut self, ticket: &Ticket) -> bool {
+        let rank = self.rank(&ticket.step, ticket.number);
+        self.waiting.remove(&rank).is_some()
     }
 
     /// Returns the waiter of the step that starts now, which takes a slot, if one is free and a step waits.
@@ -82,78 +90,102 @@ impl<T> Queue<T> {
     }
 }
 
-/// The place of a step in a [`Queue`].
-#[derive(Clone, Copy, Debug)]
-pub struct Ticket(u64);
+/// The place of a step in a [`Queue`], by which [`Queue::forget`] finds it.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    step: String,
+    number: u64,
+}
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::ExpectedStep;
+    use std::time::Instant;
+
     use super::*;
 
-    fn graph(steps: &[(&str, u64)]) -> StepGraph {
-        StepGraph::new(steps.iter().map(|&(id, seconds)| ExpectedStep {
-            id: id.to_owned(),
+    fn step(id: impl ToString, seconds: u64, requires: &[String]) -> ExpectedStep {
+        ExpectedStep {
+            id: id.to_string(),
             duration: Duration::from_secs(seconds),
-            requires: Vec::new(),
-        }))
-        .unwrap()
+            requires: requires.to_vec(),
+        }
+    }
+
+    fn queue(steps: &[(&str, u64)]) -> Queue<&'static str> {
+        let mut queue = Queue::new(1);
+        for &(id, seconds) in steps {
+            queue.expect(step(id, seconds, &[])).unwrap();
+        }
+        queue
+    }
+
+    /// Returns the steps in the order in which they start, one after another.
+    fn order(mut queue: Queue<&'static str>) -> Vec<&'static str> {
+        let start = || {
+            let started = queue.start()?;
+            assert_eq!(queue.start(), None);
+            queue.finish();
+            Some(started)
+        };
+        std::iter::from_fn(start).collect()
     }
 
     #[test]
     fn starts_the_longest_path_first() {
-        let mut queue = Queue::new(2);
-        queue.plan(graph(&[("short", 1), ("long", 9), ("middle", 5)]));
-        for step in ["short", "unknown", "long", "middle"] {
+        let mut queue = queue(&[("short", 1), ("long", 9), ("middle", 5)]);
+        for step in ["short", "unexpected", "long", "middle"] {
             queue.ask(step, step);
         }
-        assert_eq!(queue.start(), Some("long"));
-        assert_eq!(queue.start(), Some("unknown"));
-        assert_eq!(queue.start(), None);
-        queue.finish();
-        assert_eq!(queue.start(), Some("middle"));
-        queue.finish();
-        assert_eq!(queue.start(), Some("short"));
-        queue.finish();
-        assert_eq!(queue.start(), None);
+        assert_eq!(order(queue), ["long", "middle", "short", "unexpected"]);
     }
 
     #[test]
-    fn new_plan_ranks_steps_that_wait_already() {
-        let mut queue = Queue::new(1);
-        let first = queue.ask("a", "a");
-        queue.ask("b", "b");
-        queue.plan(graph(&[("a", 1), ("b", 2), ("c", 3)]));
-        queue.ask("c", "c");
-        assert_eq!(queue.start(), Some("c"));
-        queue.finish();
-        assert_eq!(queue.start(), Some("b"));
-        queue.finish();
-        assert!(queue.forget(first));
-        assert_eq!(queue.start(), None);
+    fn new_step_ranks_steps_that_wait_already() {
+        let mut queue = queue(&[("a", 2), ("b", 2), ("c", 2), ("d", 3)]);
+        for step in ["a", "b", "c", "d", "late"] {
+            queue.ask(step, step);
+        }
+        queue.expect(step("e", 2, &["c".to_owned()])).unwrap();
+        queue.expect(step("late", 9, &[])).unwrap();
+        assert_eq!(order(queue), ["late", "c", "d", "a", "b"]);
     }
 
     #[test]
     fn equal_steps_start_in_the_order_in_which_they_asked() {
-        let mut queue = Queue::new(1);
+        let mut queue = queue(&[]);
         for step in ["b", "a", "c"] {
             queue.ask(step, step);
         }
-        let mut order = Vec::new();
-        while let Some(step) = queue.start() {
-            order.push(step);
-            queue.finish();
-        }
-        assert_eq!(order, ["b", "a", "c"]);
+        assert_eq!(order(queue), ["b", "a", "c"]);
     }
 
     #[test]
     fn forgets_a_step_that_waits_no_longer() {
-        let mut queue = Queue::new(1);
+        let mut queue = queue(&[("first", 1), ("second", 1)]);
         let first = queue.ask("first", "first");
         queue.ask("second", "second");
-        assert!(queue.forget(first));
-        assert!(!queue.forget(first));
-        assert_eq!(queue.start(), Some("second"));
+        queue
+            .expect(step("third", 1, &["first".to_owned()]))
+            .unwrap();
+        assert!(queue.forget(&first));
+        assert!(!queue.forget(&first));
+        assert_eq!(order(queue), ["second"]);
+    }
+
+    #[test]
+    fn expects_thousands_of_steps_while_they_wait() {
+        let started = Instant::now();
+        let mut queue = Queue::new(8);
+        for at in 0..20_000_u64 {
+            let requires = match at {
+                0..10 => Vec::new(),
+                _ => vec![(at % 10).to_string(), (at / 2).to_string()],
+            };
+            queue.expect(step(at, at * 7919 % 100, &requires)).unwrap();
+            queue.ask(&at.to_string(), at);
+        }
+        // With work for each step that grows with the graph, this takes minutes.
+        let passed = started.elapsed();
+        assert!(passed < Duration::from_secs(20), "{passed:?}");
     }
 }

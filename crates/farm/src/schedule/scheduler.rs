@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::graph::StepGraph;
+use super::graph::{Cycle, ExpectedStep};
 use super::queue::{Queue, Ticket};
 
 /// Gives slots to steps, by the order of [`Queue`]. Clones share the slots.
@@ -28,9 +28,12 @@ impl Scheduler {
         }
     }
 
-    /// Ranks all steps by `graph`, those that wait for a slot already, too.
-    pub fn plan(&self, graph: StepGraph) {
-        self.with_queue(|queue| queue.plan(graph));
+    /// Adds a step to the graph by which steps are ranked, those that wait for a slot already, too.
+    ///
+    /// # Errors
+    /// [`Cycle`] if the step would require itself. Nothing changes then.
+    pub fn expect(&self, step: ExpectedStep) -> Result<(), Cycle> {
+        self.with_queue(|queue| queue.expect(step))
     }
 
     /// Waits until the step `id` may run. Its build requirements must be made: a step that waits for others must not hold
@@ -79,7 +82,8 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.scheduler.with_queue(|queue| queue.forget(self.ticket));
+        self.scheduler
+            .with_queue(|queue| queue.forget(&self.ticket));
     }
 }
 
@@ -89,7 +93,6 @@ mod tests {
 
     use futures::FutureExt as _;
 
-    use super::super::graph::ExpectedStep;
     use super::*;
 
     #[tokio::test]
@@ -122,7 +125,8 @@ mod tests {
             duration: Duration::from_secs(seconds),
             requires: Vec::new(),
         };
-        scheduler.plan(StepGraph::new([step("short", 1), step("long", 9)]).unwrap());
+        scheduler.expect(step("short", 1)).unwrap();
+        scheduler.expect(step("long", 9)).unwrap();
         let slot = scheduler.slot("first").await;
         let mut short = Box::pin(scheduler.slot("short"));
         let mut long = Box::pin(scheduler.slot("long"));

@@ -3,12 +3,12 @@
 //! What a step requires is known when its build requirements are resolved, before those start. So the graph of steps grows during
 //! the run, and a step is ranked by the steps that wait for it.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::debug;
 use wheelhouse_farm::StepRunner;
-use wheelhouse_farm::schedule::{ExpectedStep, Scheduler, StepGraph};
+use wheelhouse_farm::schedule::{ExpectedStep, Scheduler};
 use wheelhouse_store::Store;
 use wheelhouse_types::PackageName;
 
@@ -22,7 +22,6 @@ pub struct Farm {
     pub(super) runner: Box<dyn StepRunner>,
     pub(super) steps: StepCache,
     pub(super) scheduler: Scheduler,
-    expected: RefCell<Vec<ExpectedStep>>,
 }
 
 impl Farm {
@@ -33,17 +32,14 @@ impl Farm {
             runner,
             steps,
             scheduler: Scheduler::new(parallelism),
-            expected: RefCell::default(),
         }
     }
 
     /// Adds a step to the graph by which waiting steps are ranked.
     pub(super) fn expect(&self, step: ExpectedStep) {
-        let mut expected = self.expected.borrow_mut();
-        expected.push(step);
-        // A build cycle is found when it is waited for, with a better message.
-        if let Ok(graph) = StepGraph::new(expected.iter().cloned()) {
-            self.scheduler.plan(graph);
+        if let Err(cycle) = self.scheduler.expect(step) {
+            // It is found again when it is waited for, with a better message.
+            debug!(%cycle, "left a step out of the order");
         }
     }
 }
