@@ -24,7 +24,7 @@ use crate::network::plain_http::{self, PlainHttp};
 use crate::network::url_credentials::UrlCredentials;
 use crate::python::host::Host;
 use crate::requirements::local_trees::LocalTrees;
-use crate::resolve::{ResolveParts, ResolveState};
+use crate::resolve::ResolveState;
 use crate::target::{TargetCache, TargetEnvironment};
 
 /// The options of an engine.
@@ -111,15 +111,7 @@ impl EngineState {
         Ok(Self {
             build,
             targets: TargetCache::new(host),
-            resolve: ResolveState::new(ResolveParts {
-                request,
-                cache,
-                clients,
-                index,
-                distributions,
-                trees,
-                git,
-            })?,
+            resolve: ResolveState::new(request, cache, clients, index, distributions, trees, git)?,
         })
     }
 

@@ -110,30 +110,18 @@ pub(crate) struct ResolveState {
     slots: Semaphore,
 }
 
-/// The parts of a [`ResolveState`] that others share.
-pub(crate) struct ResolveParts {
-    pub(crate) request: Request,
-    pub(crate) cache: Cache,
-    pub(crate) clients: Arc<Clients>,
-    pub(crate) index: IndexState,
-    pub(crate) distributions: Distributions,
-    pub(crate) trees: LocalTrees,
-    pub(crate) git: GitResolver,
-}
-
 impl ResolveState {
     /// # Errors
     /// `Input` if a build constraint is not valid.
-    pub(crate) fn new(parts: ResolveParts) -> Result<Self> {
-        let ResolveParts {
-            request,
-            cache,
-            clients,
-            index,
-            distributions,
-            trees,
-            git,
-        } = parts;
+    pub(crate) fn new(
+        request: Request,
+        cache: Cache,
+        clients: Arc<Clients>,
+        index: IndexState,
+        distributions: Distributions,
+        trees: LocalTrees,
+        git: GitResolver,
+    ) -> Result<Self> {
         Ok(Self {
             build_options: requirements::build_options(&request.formats),
             build_constraints: requirements::parse_constraints(&request.build_constraints)?,

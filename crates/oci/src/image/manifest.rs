@@ -1,6 +1,6 @@
 //! The documents of an image: configuration, manifest and index. They are reproducible, because their keys are sorted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use oci_spec::image::{
     Arch, Descriptor, ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder,
@@ -170,20 +170,14 @@ pub fn manifest(
     layers: Vec<Descriptor>,
     annotations: &BTreeMap<String, String>,
 ) -> Document {
-    let mut builder = ImageManifestBuilder::default()
+    let mut manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::ImageManifest)
         .config(config.descriptor())
-        .layers(layers);
-    if !annotations.is_empty() {
-        builder = builder.annotations(
-            annotations
-                .clone()
-                .into_iter()
-                .collect::<std::collections::HashMap<_, _>>(),
-        );
-    }
-    let manifest = builder.build().expect("all required fields are set");
+        .layers(layers)
+        .build()
+        .expect("all required fields are set");
+    manifest.set_annotations(optional(annotations));
     Document::new(&manifest, MediaType::ImageManifest)
 }
 
@@ -253,20 +247,19 @@ pub fn index(
         descriptor.set_platform(Some(platform));
         descriptor
     });
-    let mut builder = ImageIndexBuilder::default()
+    let mut index = ImageIndexBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::ImageIndex)
-        .manifests(described.collect::<Vec<_>>());
-    if !annotations.is_empty() {
-        builder = builder.annotations(
-            annotations
-                .clone()
-                .into_iter()
-                .collect::<std::collections::HashMap<_, _>>(),
-        );
-    }
-    let index = builder.build().expect("all required fields are set");
+        .manifests(described.collect::<Vec<_>>())
+        .build()
+        .expect("all required fields are set");
+    index.set_annotations(optional(annotations));
     Document::new(&index, MediaType::ImageIndex)
+}
+
+/// Returns the field with `annotations`, which is left out if there are none.
+fn optional(annotations: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
+    (!annotations.is_empty()).then(|| annotations.clone().into_iter().collect())
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use wheelhouse_types::{Kind, Result};
 
 use wheelhouse_config::{
     ConfigurationRequest, Environment, LocalReader, PROJECT_FILE_NAME, PathConventions,
-    PipConfiguration, ProjectConfiguration, RawOptions, ReadSource, SettingsContext,
+    PipConfiguration, ProjectConfiguration, RawOptions, ReadSource, Settings, SettingsContext,
+    resolve_settings,
 };
 
 pub(crate) struct ProcessEnv {
@@ -112,6 +113,12 @@ impl ProcessEnv {
         PipConfiguration::load_with(&request, project, &LocalReader).context(Kind::Input, || {
             "pip's configuration cannot be read".to_owned()
         })
+    }
+
+    /// Returns the settings of a command that has no inputs to read: those of `raw`, the environment and pip's configuration.
+    pub(crate) fn settings(&self, raw: &RawOptions) -> Result<Settings> {
+        let pip = self.pip_configuration(raw)?;
+        resolve_settings(raw, &self.settings_context(&pip, &LocalReader))
     }
 
     pub(crate) fn settings_context<'a>(

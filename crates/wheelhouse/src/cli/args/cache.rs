@@ -51,26 +51,30 @@ pub(crate) enum CacheCommand {
     Clean,
 }
 
+/// A shared cache, and the access to its registry.
 #[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
-pub(crate) struct CacheLsArgs {
+pub(crate) struct SharedCacheArgs {
     /// The shared cache, such as docker://HOST/NAME or s3://BUCKET/PREFIX
+    #[arg(index = 1)]
     pub(crate) location: CacheLocation,
-
-    /// Show which records this public key has signed
-    #[arg(long, value_name = "KEY")]
-    pub(crate) cache_verify_key: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) registry: RegistryOptions,
 }
 
-#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
+#[derive(Debug, Args)]
+pub(crate) struct CacheLsArgs {
+    /// Show which records this public key has signed
+    #[arg(long, value_name = "KEY")]
+    pub(crate) cache_verify_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) shared_cache: SharedCacheArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CachePushArgs {
-    /// The shared cache, such as docker://HOST/NAME or s3://BUCKET/PREFIX
-    pub(crate) location: CacheLocation,
-
     /// Copy wheels and sdists that were downloaded as well
     #[arg(long)]
     pub(crate) fetched: bool,
@@ -80,17 +84,13 @@ pub(crate) struct CachePushArgs {
     pub(crate) sign: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) registry: RegistryOptions,
+    pub(crate) shared_cache: SharedCacheArgs,
 }
 
-#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 pub(crate) struct CachePullArgs {
-    /// The shared cache, such as docker://HOST/NAME or s3://BUCKET/PREFIX
-    pub(crate) location: CacheLocation,
-
     /// Copy only the builds with these keys, which `cache ls --json` prints
-    #[arg(value_name = "BUILD")]
+    #[arg(index = 2, value_name = "BUILD")]
     pub(crate) keys: Vec<BuildKey>,
 
     /// Copy only wheels whose record this public key has signed
@@ -98,7 +98,7 @@ pub(crate) struct CachePullArgs {
     pub(crate) cache_verify_key: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) registry: RegistryOptions,
+    pub(crate) shared_cache: SharedCacheArgs,
 }
 
 #[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]

@@ -107,11 +107,12 @@ pub(crate) struct ExtractArgs {
     pub(crate) read_args: ImageReadArgs,
 }
 
+/// The wheelhouse that a command reads; all the arguments of `inspect`.
 #[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
+pub(crate) struct WheelhouseArgs {
     /// A directory, or an image as for `extract`
     #[arg(value_name = "DIR|IMAGE", default_value = "wheelhouse")]
-    pub(crate) what: String,
+    pub(crate) place: String,
 
     #[command(flatten)]
     pub(crate) read_args: ImageReadArgs,
@@ -119,6 +120,8 @@ pub(crate) struct InspectArgs {
 
 /// The options for reading an image.
 #[derive(Debug, Args)]
+// Not that of a group of options before them.
+#[command(next_help_heading = None::<&'static str>)]
 pub(crate) struct ImageReadArgs {
     /// Find the wheelhouse at this path in the image [default: its label, or /opt/app-root/wheelhouse]
     #[arg(long, value_name = "PATH")]

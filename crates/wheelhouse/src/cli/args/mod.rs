@@ -32,18 +32,20 @@ use clap::builder::Styles;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::{BuildArgs, ConfigArgs, RunOptions};
-pub(crate) use cache::{CacheCommand, CacheLsArgs, CachePruneArgs, CachePullArgs, CachePushArgs};
+pub(crate) use cache::{
+    CacheCommand, CacheLsArgs, CachePruneArgs, CachePullArgs, CachePushArgs, SharedCacheArgs,
+};
 pub(crate) use download::DownloadArgs;
 pub(crate) use farm::{FarmOptions, Workers};
-pub(crate) use image::{ExtractArgs, ImageArgs, ImageReadArgs, InspectArgs, RegistryOptions};
+pub(crate) use image::{ExtractArgs, ImageArgs, ImageReadArgs, RegistryOptions, WheelhouseArgs};
 pub(crate) use lock::LockArgs;
 pub(crate) use pip_compatibility::PipCompatibility;
 pub(crate) use rebuild::RebuildArgs;
 pub(crate) use report::ReportArgs;
 pub(crate) use s2i::{S2iArgs, S2iCommand};
 pub(crate) use sbom::{SbomArgs, SbomFormat};
-pub(crate) use serve::{AccessLogFormat, ListenArgs, ServeArgs};
-pub(crate) use verify::VerifyArgs;
+pub(crate) use serve::{AccessLogFormat, ListenArgs, ServeArgs, ViewArgs};
+pub(crate) use verify::{CheckArgs, VerifyArgs};
 use wheelhouse_config::RawOptions;
 pub(crate) use worker::WorkerArgs;
 
@@ -211,7 +213,7 @@ pub(crate) enum Command {
     Rebuild(Box<RebuildArgs>),
     /// Show the packages, versions, sizes and sources of a wheelhouse or an image
     #[command(after_help = INSPECT_EXAMPLES)]
-    Inspect(InspectArgs),
+    Inspect(WheelhouseArgs),
     /// Write an HTML page that describes a wheelhouse or an image, as one file
     ///
     /// The page has the packages with their licenses, sizes, origins and digests, what requires what,

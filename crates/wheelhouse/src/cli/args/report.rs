@@ -4,14 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::ImageReadArgs;
+use super::WheelhouseArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// A directory, or an image as for `extract`
-    #[arg(value_name = "DIR|IMAGE", default_value = "wheelhouse")]
-    pub(crate) what: String,
-
     /// Write the report to this file, or to standard output with -
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     pub(crate) output: PathBuf,
@@ -25,5 +21,5 @@ pub(crate) struct ReportArgs {
     pub(crate) verification: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) read_args: ImageReadArgs,
+    pub(crate) wheelhouse: WheelhouseArgs,
 }

@@ -5,14 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use wheelhouse_sbom::WHEELHOUSE_NAME;
 
-use super::ImageReadArgs;
+use super::WheelhouseArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct SbomArgs {
-    /// A directory, or an image as for `extract`
-    #[arg(value_name = "DIR|IMAGE", default_value = "wheelhouse")]
-    pub(crate) what: String,
-
     /// The format of the bill of materials
     #[arg(short, long, value_enum, default_value_t = SbomFormat::Cyclonedx)]
     pub(crate) format: SbomFormat,
@@ -26,7 +22,7 @@ pub(crate) struct SbomArgs {
     pub(crate) name: String,
 
     #[command(flatten)]
-    pub(crate) read_args: ImageReadArgs,
+    pub(crate) wheelhouse: WheelhouseArgs,
 }
 
 #[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]

@@ -23,16 +23,43 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) listening: ListenArgs,
 
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) uploads: UploadArgs,
+
+    /// Fetch what the wheelhouses lack from the index at this URL, and keep it in the first one
+    ///
+    /// Projects of which a wheelhouse has a file from elsewhere are never looked up there. Files are
+    /// verified. Ignored with --offline.
+    #[arg(long, value_name = "URL", help_heading = "Fallback options")]
+    pub(crate) fallback: Option<Url>,
+
+    #[command(flatten)]
+    pub(crate) views: ViewArgs,
+    #[command(flatten)]
+    pub(crate) read_args: ImageReadArgs,
+}
+
+/// The options that select users.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access options")]
+pub(crate) struct AccessArgs {
     /// Admit only the users in this htpasswd file, whose passwords are hashed with bcrypt
     ///
     /// `htpasswd -B` writes such a file. It is read again when it changes. The health probes stay open.
-    #[arg(long, value_name = "FILE", help_heading = "Access options")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) auth_file: Option<PathBuf>,
 
     /// Let everyone read, so that only uploads need a user
-    #[arg(long, requires = "auth_file", help_heading = "Access options")]
+    #[arg(long, requires = "auth_file")]
     pub(crate) anonymous_read: bool,
+}
 
+/// The options of uploads.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Upload options")]
+pub(crate) struct UploadArgs {
     /// Accept uploads (twine upload, uv publish) into this wheelhouse [default: the first one]
     ///
     /// NAME is the first segment of its path, usually the name of the directory. Uploads go to
@@ -43,8 +70,7 @@ pub(crate) struct ServeArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "",
-        requires = "auth_file",
-        help_heading = "Upload options"
+        requires = "auth_file"
     )]
     pub(crate) allow_upload: Option<String>,
 
@@ -53,33 +79,27 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "SIZE",
         value_parser = size,
-        requires = "allow_upload",
-        help_heading = "Upload options"
+        requires = "allow_upload"
     )]
     pub(crate) max_upload: Option<u64>,
+}
 
-    /// Fetch what the wheelhouses lack from the index at this URL, and keep it in the first one
-    ///
-    /// Projects of which a wheelhouse has a file from elsewhere are never looked up there. Files are
-    /// verified. Ignored with --offline.
-    #[arg(long, value_name = "URL", help_heading = "Fallback options")]
-    pub(crate) fallback: Option<Url>,
-
+/// The options that select parts of the wheelhouses.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "View options")]
+pub(crate) struct ViewArgs {
     /// Also serve what was uploaded until this date, at /before/DATE/
     ///
     /// A date (2026-01-31, with all of that day in UTC) or a time (RFC 3339). Files whose upload time is
     /// unknown are left out. Can be repeated.
-    #[arg(long, value_name = "DATE", help_heading = "View options", value_parser = cutoff)]
+    #[arg(long, value_name = "DATE", value_parser = cutoff)]
     pub(crate) exclude_newer: Vec<Cutoff>,
 
     /// Also serve only the packages in this file, at /only/NAME/ after the name of the file
     ///
     /// The file has one package per line, optionally with versions (`django>=5,<6`). Can be repeated.
-    #[arg(long, value_name = "FILE", help_heading = "View options")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) allow: Vec<PathBuf>,
-
-    #[command(flatten)]
-    pub(crate) read_args: ImageReadArgs,
 }
 
 /// The options of the server that do not concern its content.

@@ -8,12 +8,11 @@ use serde_json::json;
 use wheelhouse_types::{Error, Kind, Result};
 
 use crate::cli::args::{CacheCommand, CachePruneArgs, GlobalOptions};
-use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::commands::shared_cache;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{error_report, exit_code, format, output, style};
 use wheelhouse_cargo::CrateCache;
-use wheelhouse_config::{RawOptions, resolve_settings};
+use wheelhouse_config::RawOptions;
 use wheelhouse_oci::find_links;
 use wheelhouse_store::{
     GarbageCollector, PrunePolicy, Removal, Store, StoreUsage, StoreVerification,
@@ -84,17 +83,12 @@ fn prune(root: &Path, arguments: &CachePruneArgs) -> Result<Removal> {
 /// Returns the cache that `build` would use with the same options.
 fn root(globals: &GlobalOptions) -> Result<PathBuf> {
     let process = ProcessEnv::read()?;
-    let pip = process.pip_configuration(&RawOptions::default())?;
     let raw = RawOptions {
         cache_dir: globals.cache_dir.clone(),
         no_cache: globals.no_cache,
         ..RawOptions::default()
     };
-    let settings = resolve_settings(
-        &raw,
-        &process.settings_context(&pip, &SourceReader::default()),
-    )?;
-    settings.cache.ok_or_else(|| {
+    process.settings(&raw)?.cache.ok_or_else(|| {
         Error::new(
             Kind::Input,
             "the cache is disabled, or the home directory is unknown",

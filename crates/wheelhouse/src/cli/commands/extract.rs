@@ -1,26 +1,17 @@
 //! The `extract` command.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use serde_json::json;
-use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_types::Result;
-use wheelhouse_types::retry::RetryNotices;
 
-use crate::cli::args::{ExtractArgs, GlobalOptions, ImageReadArgs};
-use crate::cli::commands::registry_access;
-use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::args::{ExtractArgs, GlobalOptions};
+use crate::cli::commands::image_opener::ImageOpener;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::upload_bar::Activity;
 use crate::cli::render::{self, Verbosity};
 use crate::cli::{format, output, signals, style};
 use wheelhouse_archive::safe_path::escape_for_display;
-use wheelhouse_config::resolve_settings;
-use wheelhouse_oci::extract::{self, Extraction};
-use wheelhouse_oci::image::builder::path_in_image;
-use wheelhouse_oci::registry::Access;
-use wheelhouse_oci::transport::{self, ImageLocation, ImageReader, SourceImage};
+use wheelhouse_oci::extract::Extraction;
+use wheelhouse_oci::transport::SourceImage;
 
 const SCHEMA: &str = "wheelhouse-extract/1";
 
@@ -32,86 +23,11 @@ pub(crate) fn run(arguments: &ExtractArgs, globals: &GlobalOptions) -> Result<()
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
     let activity = Activity::new(globals.shows_progress(), verbosity);
     activity.begin(&format!("Extracting {}", arguments.image));
-    let work = async move || {
-        let (source, read_args) = opening.open().await?;
-        wheelhouse_fs::interruption::blocking(move || {
-            let image = read_args.find(source)?;
-            let extracted = extract::extract(&image, read_args.path.as_deref(), &directory)?;
-            Ok((image, extracted))
-        })
-        .await
-    };
-    let outcome = signals::run(work);
+    let outcome = signals::run(move || opening.extract(directory));
     activity.close();
     let (image, extracted) = outcome?;
     print_result(arguments, globals, &image, &extracted);
     Ok(())
-}
-
-/// An image to open.
-pub(crate) struct ImageOpener {
-    location: ImageLocation,
-    access: Access,
-    socket: std::path::PathBuf,
-    choice: ImageSelection,
-}
-
-/// The selected image and the path of the wheelhouse in it.
-pub(crate) struct ImageSelection {
-    pub(crate) path: Option<String>,
-    architecture: Option<String>,
-}
-
-impl ImageOpener {
-    pub(crate) fn new(
-        location: &ImageLocation,
-        read_args: &ImageReadArgs,
-        globals: &GlobalOptions,
-        process: &ProcessEnv,
-    ) -> Result<Self> {
-        let raw = read_args.raw(globals);
-        let pip = process.pip_configuration(&raw)?;
-        let reader = SourceReader::default();
-        let settings = resolve_settings(&raw, &process.settings_context(&pip, &reader))?;
-        let verbosity = Verbosity::new(settings.quiet, settings.verbose);
-        let notices = RetryNotices::new(render::choose(verbosity, false, false));
-        Ok(Self {
-            location: location.clone().below(&process.directory),
-            access: registry_access::access(&read_args.registry, &settings, process, notices),
-            socket: registry_access::socket(process),
-            choice: ImageSelection {
-                path: read_args.path.as_deref().map(path_in_image).transpose()?,
-                architecture: read_args.arch.clone(),
-            },
-        })
-    }
-
-    /// Extracts the wheelhouse to a temporary directory, and returns what `read` finds there.
-    pub(crate) async fn read<T: Send + 'static>(
-        self,
-        read: impl FnOnce(&Path) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let scratch = Scratch::new()?;
-        let (source, choice) = self.open().await?;
-        wheelhouse_fs::interruption::blocking(move || {
-            let directory = scratch.path().join("wheelhouse");
-            let image = choice.find(source)?;
-            extract::extract(&image, choice.path.as_deref(), &directory)?;
-            read(&directory)
-        })
-        .await
-    }
-
-    pub(crate) async fn open(self) -> Result<(Arc<dyn ImageReader>, ImageSelection)> {
-        let source = transport::open(&self.location, &self.access, &self.socket).await?;
-        Ok((source, self.choice))
-    }
-}
-
-impl ImageSelection {
-    pub(crate) fn find(&self, source: Arc<dyn ImageReader>) -> Result<SourceImage> {
-        transport::find_image(source, self.architecture.as_deref())
-    }
 }
 
 fn print_result(

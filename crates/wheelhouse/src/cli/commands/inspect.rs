@@ -5,46 +5,36 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use wheelhouse_types::manifest::{Sdist, Wheel};
 use wheelhouse_types::secrets::mask;
-use wheelhouse_types::{Error, Kind, Manifest, Origin, Result, names_image};
+use wheelhouse_types::{Manifest, Origin, Result};
 
-use crate::cli::args::{GlobalOptions, InspectArgs};
-use crate::cli::commands::extract::ImageOpener;
+use crate::cli::args::{GlobalOptions, WheelhouseArgs};
+use crate::cli::commands::image_opener::{ImageOpener, WheelhouseInput};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{format, output, signals};
 use wheelhouse_archive::safe_path::escape_for_display;
 use wheelhouse_oci::inspect::{self, Inspection};
-use wheelhouse_types::image_location;
 
 const SCHEMA: &str = "wheelhouse-inspect/1";
 
 /// Runs the command.
-pub(crate) fn run(arguments: &InspectArgs, globals: &GlobalOptions) -> Result<()> {
+pub(crate) fn run(arguments: &WheelhouseArgs, globals: &GlobalOptions) -> Result<()> {
     let process = ProcessEnv::read()?;
-    let found = if names_image(&arguments.what) {
-        let location = arguments.what.parse()?;
-        let opening = ImageOpener::new(&location, &arguments.read_args, globals, &process)?;
-        signals::run(move || look(opening))?
-    } else {
-        let directory = process.directory.join(&arguments.what);
-        if !directory.exists() {
-            let message = format!("the directory `{}` does not exist", arguments.what);
-            let meant = image_location::meant(&arguments.what);
-            let hint = format!("Name an image with its transport, such as `{meant}`.");
-            return Err(Error::new(Kind::Input, message).with_hint(hint));
-        }
-        inspect::inspect_directory(&directory)?
+    let found = match WheelhouseInput::new(arguments, globals, &process)? {
+        WheelhouseInput::Directory(directory) => inspect::inspect_directory(&directory)?,
+        WheelhouseInput::Image(opener) => signals::run(move || look(opener))?,
     };
+    let place = &arguments.place;
     let text = if globals.json {
-        format!("{:#}\n", as_json(&arguments.what, &found))
+        format!("{:#}\n", as_json(place, &found))
     } else {
-        as_text(&arguments.what, &found, globals.verbose > 0)
+        as_text(place, &found, globals.verbose > 0)
     };
     output::data(&mask(&text));
     Ok(())
 }
 
-async fn look(opening: ImageOpener) -> Result<Inspection> {
-    let (source, choice) = opening.open().await?;
+async fn look(opener: ImageOpener) -> Result<Inspection> {
+    let (source, choice) = opener.open().await?;
     wheelhouse_fs::interruption::blocking(move || {
         inspect::inspect_image(&choice.find(source)?, choice.path.as_deref())
     })

@@ -12,6 +12,7 @@ mod dry_run;
 pub(super) mod extract;
 mod farm;
 pub(super) mod image;
+mod image_opener;
 pub(super) mod inspect;
 pub(super) mod lock;
 mod open_store;

@@ -8,10 +8,10 @@ use wheelhouse_site::{ReportLocation, Site, Verification, WheelhouseFacts, read_
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 use wheelhouse_types::secrets::mask;
-use wheelhouse_types::{Error, Kind, Manifest, Result, image_location, names_image};
+use wheelhouse_types::{Error, Kind, Manifest, Result};
 
 use crate::cli::args::{GlobalOptions, ReportArgs};
-use crate::cli::commands::extract::ImageOpener;
+use crate::cli::commands::image_opener::WheelhouseInput;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{format, output, signals};
 
@@ -29,32 +29,28 @@ pub(crate) fn run(arguments: &ReportArgs, globals: &GlobalOptions) -> Result<()>
         return Err(Error::new(Kind::Input, message).with_hint(hint));
     }
     let process = ProcessEnv::read()?;
-    let (mut facts, location) = if names_image(&arguments.what) {
-        let image = arguments.what.parse()?;
-        let opening = ImageOpener::new(&image, &arguments.read_args, globals, &process)?;
-        let name = arguments.what.clone();
-        let facts = signals::run(move || {
-            opening.read(move |directory| {
-                Ok(WheelhouseFacts {
-                    // The time of the file is that of the extraction.
-                    made: None,
-                    ..read_directory(directory, &name)?
-                })
-            })
-        })?;
-        (facts, ReportLocation::Image(&arguments.what))
-    } else {
-        let directory = process.directory.join(&arguments.what);
-        if !directory.is_dir() {
-            let message = format!("the directory `{}` does not exist", arguments.what);
-            let meant = image_location::meant(&arguments.what);
-            let hint = format!("Name an image with its transport, such as `{meant}`.");
-            return Err(Error::new(Kind::Input, message).with_hint(hint));
-        }
-        let name = directory.file_name().unwrap_or(directory.as_os_str());
-        let facts = read_directory(&directory, &name.to_string_lossy())?;
-        (facts, ReportLocation::Directory(&arguments.what))
-    };
+    let place = &arguments.wheelhouse.place;
+    let (mut facts, location) =
+        match WheelhouseInput::new(&arguments.wheelhouse, globals, &process)? {
+            WheelhouseInput::Directory(directory) => {
+                let name = directory.file_name().unwrap_or(directory.as_os_str());
+                let facts = read_directory(&directory, &name.to_string_lossy())?;
+                (facts, ReportLocation::Directory(place))
+            }
+            WheelhouseInput::Image(opener) => {
+                let name = place.clone();
+                let facts = signals::run(move || {
+                    opener.read(move |directory| {
+                        Ok(WheelhouseFacts {
+                            // The time of the file is that of the extraction.
+                            made: None,
+                            ..read_directory(directory, &name)?
+                        })
+                    })
+                })?;
+                (facts, ReportLocation::Image(place))
+            }
+        };
     if let Some(path) = &arguments.previous {
         facts.previous = Some(read_manifest(&process.directory.join(path))?);
     }
@@ -75,7 +71,7 @@ pub(crate) fn run(arguments: &ReportArgs, globals: &GlobalOptions) -> Result<()>
     if globals.json {
         let document = json!({
             "schema": SCHEMA,
-            "name": arguments.what,
+            "name": place,
             "output": written,
             "bytes": report.len(),
             "packages": packages,

@@ -5,10 +5,10 @@ use std::path::Path;
 use wheelhouse_oci::image::contents::ImageContents;
 use wheelhouse_sbom::Bill;
 use wheelhouse_types::secrets::mask;
-use wheelhouse_types::{Error, Kind, Result, image_location, names_image};
+use wheelhouse_types::{Error, Kind, Result};
 
 use crate::cli::args::{GlobalOptions, SbomArgs, SbomFormat};
-use crate::cli::commands::extract::ImageOpener;
+use crate::cli::commands::image_opener::WheelhouseInput;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{format, output, signals};
 
@@ -28,19 +28,11 @@ pub(crate) fn run(arguments: &SbomArgs, globals: &GlobalOptions) -> Result<()> {
         name: arguments.name.clone(),
         created: source_date_epoch(&process)?,
     };
-    let document = if names_image(&arguments.what) {
-        let image = arguments.what.parse()?;
-        let opening = ImageOpener::new(&image, &arguments.read_args, globals, &process)?;
-        signals::run(move || opening.read(move |directory| description.of_directory(directory)))?
-    } else {
-        let directory = process.directory.join(&arguments.what);
-        if !directory.is_dir() {
-            let message = format!("the directory `{}` does not exist", arguments.what);
-            let meant = image_location::meant(&arguments.what);
-            let hint = format!("Name an image with its transport, such as `{meant}`.");
-            return Err(Error::new(Kind::Input, message).with_hint(hint));
+    let document = match WheelhouseInput::new(&arguments.wheelhouse, globals, &process)? {
+        WheelhouseInput::Directory(directory) => description.of_directory(&directory)?,
+        WheelhouseInput::Image(opener) => {
+            signals::run(move || opener.read(move |directory| description.of_directory(directory)))?
         }
-        description.of_directory(&directory)?
     };
     let document = mask(&document);
     let Some(path) = &arguments.output else {

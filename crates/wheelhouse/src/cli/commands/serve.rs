@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wheelhouse_config::resolve_settings;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_oci::extract;
 use wheelhouse_serve::{
     Bind, FallbackOptions, Filter, Listener, ServeOptions, ServedDirectory, Server, UploadOptions,
     Users, View,
@@ -15,9 +13,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, PackageName, Result, VersionSpecifiers, names_image};
 
 use crate::cli::access_log;
-use crate::cli::args::{GlobalOptions, ListenArgs, ServeArgs};
-use crate::cli::commands::extract::ImageOpener;
-use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::args::{GlobalOptions, ListenArgs, ServeArgs, ViewArgs};
+use crate::cli::commands::image_opener::ImageOpener;
 use crate::cli::commands::verify;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{output, signals, style};
@@ -36,7 +33,7 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
             let opening = ImageOpener::new(&image, &serve.read_args, globals, &process)?;
             Source::Image(name_of_image(&place), Box::new(opening))
         } else {
-            let fills = serve.fallback.is_some() || serve.allow_upload.is_some();
+            let fills = serve.fallback.is_some() || serve.uploads.allow_upload.is_some();
             if fills && sources.is_empty() {
                 let failed = || format!("failed to create `{place}`");
                 let created = fs_err::create_dir_all(process.directory.join(&place));
@@ -51,15 +48,25 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
         return Err(Error::new(Kind::Input, message).with_hint(hint));
     }
     let options = ServeOptions {
-        views: views(&serve)?,
-        users: serve.auth_file.as_deref().map(Users::read).transpose()?,
-        anonymous_read: serve.anonymous_read,
-        upload: serve.allow_upload.as_ref().map(|name| UploadOptions {
-            wheelhouse: Some(name.clone()).filter(|name| !name.is_empty()),
-            max_size: serve
-                .max_upload
-                .unwrap_or(wheelhouse_serve::DEFAULT_MAX_SIZE),
-        }),
+        views: views(&serve.views)?,
+        users: serve
+            .access
+            .auth_file
+            .as_deref()
+            .map(Users::read)
+            .transpose()?,
+        anonymous_read: serve.access.anonymous_read,
+        upload: serve
+            .uploads
+            .allow_upload
+            .as_ref()
+            .map(|name| UploadOptions {
+                wheelhouse: Some(name.clone()).filter(|name| !name.is_empty()),
+                max_size: serve
+                    .uploads
+                    .max_upload
+                    .unwrap_or(wheelhouse_serve::DEFAULT_MAX_SIZE),
+            }),
         fallback: fallback(&serve, globals, &process)?,
         verifier: Some(verify::verifier(process)),
         ..listen_options(&serve.listening)?
@@ -75,7 +82,7 @@ pub(crate) fn run(serve: ServeArgs, globals: &GlobalOptions) -> Result<()> {
                 Source::Directory(directory) => directory,
                 Source::Image(name, opening) => {
                     let directory = scratch.path().join(number.to_string());
-                    extract_image(*opening, directory.clone()).await?;
+                    opening.extract(directory.clone()).await?;
                     ServedDirectory { name, directory }
                 }
             });
@@ -93,16 +100,6 @@ enum Source {
     Directory(ServedDirectory),
     /// An image with the name under which it is served.
     Image(String, Box<ImageOpener>),
-}
-
-async fn extract_image(opening: ImageOpener, directory: PathBuf) -> Result<()> {
-    let (source, choice) = opening.open().await?;
-    wheelhouse_fs::interruption::blocking(move || {
-        let image = choice.find(source)?;
-        extract::extract(&image, choice.path.as_deref(), &directory)
-    })
-    .await?;
-    Ok(())
 }
 
 /// Returns the last component of the name of an image, without tag and digest.
@@ -149,10 +146,7 @@ fn fallback(
     let Some(index) = serve.fallback.clone() else {
         return Ok(None);
     };
-    let raw = serve.read_args.raw(globals);
-    let pip = process.pip_configuration(&raw)?;
-    let reader = SourceReader::default();
-    let settings = resolve_settings(&raw, &process.settings_context(&pip, &reader))?;
+    let settings = process.settings(&serve.read_args.raw(globals))?;
     let variable = |name| process.environment.get_nonempty(name).map(PathBuf::from);
     Ok((!settings.offline).then(|| FallbackOptions {
         index,
@@ -165,15 +159,15 @@ fn fallback(
     }))
 }
 
-fn views(serve: &ServeArgs) -> Result<Vec<View>> {
+fn views(arguments: &ViewArgs) -> Result<Vec<View>> {
     let mut views = Vec::new();
-    for cutoff in &serve.exclude_newer {
+    for cutoff in &arguments.exclude_newer {
         views.push(View {
             path: format!("/before/{}", cutoff.text),
             filter: Filter::UploadedBefore(cutoff.before),
         });
     }
-    for path in &serve.allow {
+    for path in &arguments.allow {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         views.push(View {
             path: format!("/only/{}", wheelhouse_serve::safe_segment(&name)),

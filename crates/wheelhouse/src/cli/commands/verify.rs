@@ -13,8 +13,8 @@ use wheelhouse_types::request::{Building, SandboxMode, SandboxOptions};
 use wheelhouse_types::secrets::mask;
 use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 
-use crate::cli::args::{GlobalOptions, VerifyArgs};
-use crate::cli::commands::extract::ImageOpener;
+use crate::cli::args::{CheckArgs, GlobalOptions, VerifyArgs};
+use crate::cli::commands::image_opener::ImageOpener;
 use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::commands::signing;
 use crate::cli::process_env::ProcessEnv;
@@ -28,23 +28,22 @@ use crate::verify::{
 use wheelhouse_config::{RawOptions, Settings, build_request, resolve_settings};
 use wheelhouse_fs::input;
 use wheelhouse_fs::scratch::Scratch;
-use wheelhouse_oci::extract;
 
 const SCHEMA: &str = "wheelhouse-verify/1";
 
 /// Runs the command, and returns the exit code.
 pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     let process = ProcessEnv::read()?;
-    let requirements = requirements(verify, &process)?;
+    let requirements = requirements(&verify.checks, &process)?;
     let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
     let activity = Arc::new(Activity::new(globals.shows_progress(), verbosity));
     let (json, enough) = (globals.json, globals.quiet > 0);
     let job = VerifyJob {
         requirements,
-        key: signing::verifying_key(verify.key.as_deref(), &process)?,
-        attestations: attestations(verify, &process)?,
-        install: verify.installs(),
-        import: verify.import,
+        key: signing::verifying_key(verify.checks.key.as_deref(), &process)?,
+        attestations: attestations(&verify.checks, &process)?,
+        install: verify.installation.is_enabled(),
+        import: verify.installation.import,
         progress: watch(&activity, move |check| {
             if !json {
                 output::data(&as_text(check, enough));
@@ -53,8 +52,8 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
         ..job(
             &process,
             &process.directory.join(verify.place()),
-            verify.python.clone(),
-            verify.sandbox(),
+            verify.checks.python.clone(),
+            verify.installation.sandbox(),
         )
     };
     let report = if names_image(verify.place()) {
@@ -87,13 +86,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
 async fn verify_image(opening: ImageOpener, job: VerifyJob, name: PathBuf) -> Result<Report> {
     let scratch = Scratch::new()?;
     let directory = scratch.path().join("wheelhouse");
-    let (source, choice) = opening.open().await?;
-    let into = directory.clone();
-    wheelhouse_fs::interruption::blocking(move || {
-        let image = choice.find(source)?;
-        extract::extract(&image, choice.path.as_deref(), &into)
-    })
-    .await?;
+    opening.extract(directory.clone()).await?;
     let report = verify::verify(VerifyJob { directory, ..job }).await?;
     Ok(Report {
         directory: name,
@@ -195,8 +188,8 @@ fn job(
 }
 
 /// Reads the policy and the trust root of `--attestations`.
-fn attestations(verify: &VerifyArgs, process: &ProcessEnv) -> Result<Option<AttestationInputs>> {
-    let (Some(policy), Some(root)) = (&verify.attestations, &verify.trust_root) else {
+fn attestations(checks: &CheckArgs, process: &ProcessEnv) -> Result<Option<AttestationInputs>> {
+    let (Some(policy), Some(root)) = (&checks.attestations, &checks.trust_root) else {
         return Ok(None);
     };
     let read = |path: &Path| {
@@ -211,18 +204,18 @@ fn attestations(verify: &VerifyArgs, process: &ProcessEnv) -> Result<Option<Atte
     }))
 }
 
-fn requirements(verify: &VerifyArgs, process: &ProcessEnv) -> Result<VerifyRequirements> {
-    if let Some(lock) = &verify.lock {
+fn requirements(checks: &CheckArgs, process: &ProcessEnv) -> Result<VerifyRequirements> {
+    if let Some(lock) = &checks.lock {
         return Ok(VerifyRequirements::Lock(process.directory.join(lock)));
     }
-    if verify.requirement_files.is_empty() {
+    if checks.requirement_files.is_empty() {
         return Ok(VerifyRequirements::Own);
     }
     let Request {
         requirements,
         constraints,
         ..
-    } = read(&verify.requirement_files, process)?;
+    } = read(&checks.requirement_files, process)?;
     Ok(VerifyRequirements::Lines {
         requirements,
         constraints,

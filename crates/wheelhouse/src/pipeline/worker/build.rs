@@ -1,36 +1,33 @@
 //! Builds the wheel of a source, unless the store has it from an earlier build.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use tracing::{debug, instrument};
-use wheelhouse_archive::Limits;
 use wheelhouse_archive::source_tree::LargeFiles;
-use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine, build_cycle_error};
+use wheelhouse_engine::{BuildRequest, BuildRequirements, Engine};
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Store, StoredFile};
+use wheelhouse_store::{BuildKey, BuildRecord, StoredFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::provenance::{BuildRun, InputFile};
-use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
+use wheelhouse_types::request::SOURCE_DATE_EPOCH;
 use wheelhouse_types::{Distribution, Error, Event, Kind, Outcome, Result, Sha256, Source, Target};
 
 use super::super::published_files::GENERATOR;
 use super::artifact::{WheelArtifact, Worker as _};
-use super::build_dir::{self, BuildDir, Claim, DirectoryOrder, SourceInput};
+use super::build_dir::{BuildDir, SourceInput};
 use super::build_key;
+use super::built_wheel::store_wheel;
 use super::cache::find_built_wheel;
-use super::examine::examine_stored;
 use super::local::LocalWorker;
 use super::provider::Prefetcher;
+use super::source_date_epoch::SourceDateEpoch;
 use super::tasks::identity;
-
-/// 1980-01-01 in seconds since 1970-01-01 UTC, the first time that a zip file can have.
-const ZIP_BEGIN: i64 = 315_532_800;
 
 impl LocalWorker {
     /// Returns the wheel of a source, from an earlier build or a new one.
@@ -167,32 +164,14 @@ impl LocalWorker {
     ) -> Result<BuildRequirements> {
         let (build_dir, _claim) = self.unpack(distribution).await?;
         let epoch = self.source_date_epoch(&build_dir);
-        let request = BuildRequest {
-            label: distribution.to_string(),
-            name: distribution.name.clone(),
-            version: distribution.version.clone(),
-            tree: &build_dir.root,
-            source_date_epoch: epoch.for_hooks(),
-            directory: &build_dir.directory,
-            original: build_dir.original(),
-            wheel_directory: &build_dir.root,
-        };
+        let request = build_request(distribution, &build_dir, epoch, &build_dir.root);
         let prefetcher = Prefetcher::for_build(self, distribution);
         let requirements = self.engine.build_requirements(request, &prefetcher).await?;
         self.note_crates(distribution, &build_dir.root).await?;
         Ok(requirements)
     }
 
-    pub(super) async fn unpack(
-        self: &Rc<Self>,
-        distribution: &Distribution,
-    ) -> Result<(BuildDir, Claim<'_>)> {
-        let sdist = self.sdist_digest(distribution).await?;
-        let key = self.build_key(distribution, sdist);
-        self.prepare(distribution, &key).await
-    }
-
-    fn build_key(&self, distribution: &Distribution, sdist: Option<Sha256>) -> BuildKey {
+    pub(super) fn build_key(&self, distribution: &Distribution, sdist: Option<Sha256>) -> BuildKey {
         self.build_key_for(distribution, sdist, &self.context.host_target)
     }
 
@@ -258,16 +237,7 @@ impl LocalWorker {
         let wheels = tempfile::tempdir_in(&build_dir.directory)
             .context(Kind::Build, || format!("failed to build {distribution}"))?;
         let epoch = self.source_date_epoch(build_dir);
-        let request = BuildRequest {
-            label: distribution.to_string(),
-            name: distribution.name.clone(),
-            version: distribution.version.clone(),
-            tree: &build_dir.root,
-            source_date_epoch: epoch.for_hooks(),
-            directory: &build_dir.directory,
-            original: build_dir.original(),
-            wheel_directory: wheels.path(),
-        };
+        let request = build_request(distribution, build_dir, epoch, wheels.path());
         let prefetcher = Prefetcher::for_build(self, distribution);
         let wheel = self.engine.build_wheel(request, &prefetcher).await;
         let wheel = wheel.map_err(|error| match &distribution.source {
@@ -318,78 +288,28 @@ impl LocalWorker {
         Ok((built, checked.stored))
     }
 
-    /// Unpacks or copies a source into its build directory.
-    async fn prepare<'a>(
-        self: &'a Rc<Self>,
-        distribution: &Distribution,
-        key: &BuildKey,
-    ) -> Result<(BuildDir, Claim<'a>)> {
-        let claim = self.claim(distribution, key.to_string()).await?;
-        let (input, subdirectory) = match &distribution.source {
-            Source::Sdist(artifact) => {
-                let stored = self.file(distribution, artifact).await?;
-                let filename = artifact.filename.clone();
-                examine_stored(&self.context.store, &stored, &filename).await?;
-                let input = SourceInput::Sdist { stored, filename };
-                (input, artifact.subdirectory.clone())
-            }
-            Source::Tree { path } => {
-                let tree = self.trees.input(path, LargeFiles::Link).await?;
-                (SourceInput::Tree(tree), None)
-            }
-            Source::Git { subdirectory, .. } => {
-                let checkout = self.engine.checkout(&distribution.source).await?;
-                (SourceInput::Checkout(checkout), subdirectory.clone())
-            }
-            Source::Wheel(_) => unreachable!("a wheel is not built"),
-        };
-        let build_dir = self.create_build_dir(key, input, subdirectory).await;
-        let build_dir = build_dir.map_err(|error| {
-            let message = format!("failed to unpack the source of {distribution}");
-            Error::new(error.kind(), message).caused_by(error)
-        })?;
-        Ok((build_dir, claim))
-    }
-
     fn source_date_epoch(&self, build_dir: &BuildDir) -> SourceDateEpoch {
         let environment = &self.context.request.building.environment;
         let given = environment.get(SOURCE_DATE_EPOCH).map(String::as_str);
         SourceDateEpoch::new(given, build_dir.modified, SystemTime::now())
     }
+}
 
-    async fn create_build_dir(
-        &self,
-        key: &BuildKey,
-        input: SourceInput,
-        subdirectory: Option<PathBuf>,
-    ) -> Result<BuildDir> {
-        let builds = self.context.store.root().join("builds");
-        let order = if self.context.request.building.is_varied {
-            DirectoryOrder::Reversed
-        } else {
-            DirectoryOrder::Unpacked
-        };
-        build_dir::create(&builds, key.to_string(), input, subdirectory, order).await
-    }
-
-    /// Waits until no other task of this process uses the build directory of `key`, and claims it. The lock of
-    /// the directory excludes other processes only: a task that waits for a file lock would be missing from the
-    /// graph that detects build cycles.
-    ///
-    /// # Errors
-    /// When the task that uses the directory waits for `distribution`: the same source under another name.
-    async fn claim(self: &Rc<Self>, distribution: &Distribution, key: String) -> Result<Claim<'_>> {
-        let source = identity(distribution);
-        while let Some(usage) = self.build_dirs.usage(&key) {
-            debug!(%distribution, user = usage.source, "waiting for a build directory");
-            let waiting = self.waits.wait(&source, &usage.source);
-            if waiting.is_none() && usage.source != source {
-                return Err(build_cycle_error(&distribution.to_string()));
-            }
-            // The sender is dropped with the claim, so this returns an error.
-            let _ = usage.released.await;
-        }
-        Ok(self.build_dirs.claim(key, source))
+fn build_request<'a>(
+    distribution: &Distribution,
+    build_dir: &'a BuildDir,
+    epoch: SourceDateEpoch,
+    wheel_directory: &'a Path,
+) -> BuildRequest<'a> {
+    BuildRequest {
+        label: distribution.to_string(),
+        name: distribution.name.clone(),
+        version: distribution.version.clone(),
+        tree: &build_dir.root,
+        source_date_epoch: epoch.for_hooks(),
+        directory: &build_dir.directory,
+        original: build_dir.original(),
+        wheel_directory,
     }
 }
 
@@ -406,131 +326,4 @@ pub(super) fn sdist_file(distribution: &Distribution, sha256: Option<Sha256>) ->
         requirements: Vec::new(),
         crates: Vec::new(),
     })
-}
-
-/// The time of the files in a wheel, in seconds since 1970-01-01 UTC (`SOURCE_DATE_EPOCH`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SourceDateEpoch {
-    seconds: i64,
-    /// Set if the user has set the variable.
-    is_given: bool,
-}
-
-impl SourceDateEpoch {
-    /// Chooses the number that the user has `given`, else the time of the newest file of the source, else a fixed time. The time
-    /// of a file counts from the year in which zip files begin, since 0 stands for none, and up to `now`.
-    fn new(given: Option<&str>, modified: Option<SystemTime>, now: SystemTime) -> Self {
-        let of_file = || {
-            let modified = modified.filter(|modified| *modified <= now)?;
-            let since = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-            let seconds = i64::try_from(since.as_secs()).ok()?;
-            (seconds >= ZIP_BEGIN).then_some(seconds)
-        };
-        let number = given.and_then(|text| text.trim().parse().ok());
-        Self {
-            seconds: number.or_else(of_file).unwrap_or(DEFAULT_EPOCH),
-            is_given: given.is_some(),
-        }
-    }
-
-    /// Returns the number for the variable of hooks, unless the user has set it.
-    fn for_hooks(self) -> Option<i64> {
-        (!self.is_given).then_some(self.seconds)
-    }
-}
-
-/// A wheel from a build backend that was checked and stored.
-struct CheckedWheel {
-    filename: String,
-    stored: StoredFile,
-    /// Differences between the wheel and its own RECORD.
-    differences: Vec<String>,
-    /// The newest version of glibc that its binaries need.
-    glibc: Option<(u16, u16)>,
-}
-
-/// Checks the wheel at `path`, which was built from `distribution`, and adds it to `store` in canonical form, with the time
-/// `modified` of its files in seconds since 1970-01-01 UTC.
-fn store_wheel(
-    store: &Store,
-    distribution: &Distribution,
-    path: &Path,
-    modified: i64,
-) -> Result<CheckedWheel> {
-    let filename = path.file_name().unwrap_or_default();
-    let filename = filename.to_string_lossy().into_owned();
-    let invalid =
-        || format!("the build backend of {distribution} built an invalid wheel, {filename}");
-    let inspection = wheelhouse_archive::inspect(path, &filename).context(Kind::Build, invalid)?;
-    let differences =
-        wheelhouse_archive::canonicalize(path, &filename, modified, &Limits::default())
-            .context(Kind::Build, invalid)?;
-    let version = distribution.version.as_ref();
-    let has_other_version = version.is_some_and(|version| *version != inspection.version);
-    if inspection.name != distribution.name || has_other_version {
-        return Err(Error::new(Kind::Build, invalid()));
-    }
-    let stored = store.add_file(path, ExpectedFile::any(&filename))?;
-    store.save_metadata(&stored.sha256, &inspection.metadata);
-    let glibc = wheelhouse_archive::needed_glibc(&stored.path, &Limits::default())?;
-    Ok(CheckedWheel {
-        filename,
-        stored,
-        differences: differences.iter().map(ToString::to_string).collect(),
-        glibc,
-    })
-}
-
-/// Checks a wheel in `store` that another machine has built from `distribution`, and saves its metadata. Returns the newest
-/// version of glibc that its binaries need.
-///
-/// # Errors
-/// [`Kind::Build`] if the wheel is not valid, or is that of another distribution.
-pub(super) fn check_wheel(
-    store: &Store,
-    distribution: &Distribution,
-    stored: &StoredFile,
-    filename: &str,
-) -> Result<Option<(u16, u16)>> {
-    let invalid = || format!("the wheel {filename} of {distribution} is not valid");
-    let inspection =
-        wheelhouse_archive::inspect(&stored.path, filename).context(Kind::Build, invalid)?;
-    let version = distribution.version.as_ref();
-    let has_other_version = version.is_some_and(|version| *version != inspection.version);
-    if inspection.name != distribution.name || has_other_version {
-        let message = format!(
-            "{}: it is that of {}=={}",
-            invalid(),
-            inspection.name,
-            inspection.version
-        );
-        return Err(Error::new(Kind::Build, message));
-    }
-    store.save_metadata(&stored.sha256, &inspection.metadata);
-    wheelhouse_archive::needed_glibc(&stored.path, &Limits::default())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn takes_time_of_newest_file_unless_user_gives_one() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let now = at(1_700_000_000);
-        let epoch = |given, modified: Option<u64>| {
-            let epoch = SourceDateEpoch::new(given, modified.map(at), now);
-            (epoch.seconds, epoch.for_hooks())
-        };
-        let number = 1_600_000_000;
-        assert_eq!(epoch(None, Some(1_600_000_000)), (number, Some(number)));
-        assert_eq!(epoch(Some("1"), Some(1_600_000_000)), (1, None));
-        assert_eq!(epoch(Some("soon"), Some(1_600_000_000)), (number, None));
-        let fallback = (DEFAULT_EPOCH, Some(DEFAULT_EPOCH));
-        for unusable in [None, Some(0), Some(1_700_000_001)] {
-            assert_eq!(epoch(None, unusable), fallback);
-        }
-    }
 }

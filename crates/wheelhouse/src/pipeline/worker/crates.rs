@@ -117,24 +117,16 @@ impl LocalWorker {
         self: &Rc<Self>,
         distribution: &Distribution,
     ) -> Result<Vec<LockedCrate>> {
-        let known = self
-            .crates
-            .by_source
-            .borrow()
-            .get(&identity(distribution))
-            .cloned();
-        if let Some(known) = known {
+        let known = || {
+            let by_source = self.crates.by_source.borrow();
+            by_source.get(&identity(distribution)).cloned()
+        };
+        if let Some(known) = known() {
             return Ok(known);
         }
         let (build_dir, _claim) = self.unpack(distribution).await?;
         self.note_crates(distribution, &build_dir.root).await?;
-        let known = self
-            .crates
-            .by_source
-            .borrow()
-            .get(&identity(distribution))
-            .cloned();
-        Ok(known.unwrap_or_default())
+        Ok(known().unwrap_or_default())
     }
 
     /// Records the crates of `distribution`, whose source is at `tree`.

@@ -23,7 +23,8 @@ use wheelhouse_types::{
 
 use super::super::farm::{Farm, expected_duration, save_duration};
 use super::artifact::{WheelArtifact, Worker as _};
-use super::build::{check_wheel, sdist_file};
+use super::build::sdist_file;
+use super::built_wheel::check_wheel;
 use super::crate_provider::StoredCrate;
 use super::examine::examine_stored;
 use super::local::LocalWorker;

@@ -21,8 +21,8 @@ use wheelhouse_types::{CacheLocation, Result};
 
 use crate::cli::args::{
     CacheLsArgs, CachePruneArgs, CachePullArgs, CachePushArgs, GlobalOptions, RegistryOptions,
+    SharedCacheArgs,
 };
-use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::commands::{registry_access, signing};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
@@ -30,7 +30,7 @@ use crate::cli::render::upload_bar::Activity;
 use crate::cli::{credentials, exit_code, format, output, signals, style};
 use crate::pipeline::BuildMachine;
 use contents::Contents;
-use wheelhouse_config::{Settings, resolve_settings};
+use wheelhouse_config::Settings;
 
 /// The schema of the documents.
 const SCHEMA: &str = "wheelhouse-cache/1";
@@ -47,13 +47,17 @@ struct Session {
 }
 
 impl Session {
+    fn of(arguments: &SharedCacheArgs, globals: &GlobalOptions) -> Result<Self> {
+        Self::new(&arguments.location, &arguments.registry, globals)
+    }
+
     fn new(
         location: &CacheLocation,
         registry: &RegistryOptions,
         globals: &GlobalOptions,
     ) -> Result<Self> {
         let process = ProcessEnv::read()?;
-        let settings = settings(&process, globals)?;
+        let settings = process.settings(&globals.raw())?;
         let verbosity = Verbosity::new(globals.quiet.into(), globals.verbose.into());
         Ok(Self {
             activity: Activity::new(globals.shows_progress(), verbosity),
@@ -99,7 +103,7 @@ impl Session {
 
 /// Prints the contents of a shared cache, and returns the exit code.
 pub(crate) fn list(arguments: &CacheLsArgs, globals: &GlobalOptions) -> Result<u8> {
-    let session = Session::new(&arguments.location, &arguments.registry, globals)?;
+    let session = Session::of(&arguments.shared_cache, globals)?;
     let key = signing::verifying_key(arguments.cache_verify_key.as_deref(), &session.process)?;
     signals::run(move || async move {
         let location = session.connect(false).await?;
@@ -123,7 +127,7 @@ pub(crate) fn push(
     root: PathBuf,
     globals: &GlobalOptions,
 ) -> Result<u8> {
-    let session = Session::new(&arguments.location, &arguments.registry, globals)?;
+    let session = Session::of(&arguments.shared_cache, globals)?;
     let key = signing::signing_key(arguments.sign.as_deref(), &session.process)?;
     let fetched = arguments.fetched;
     signals::run(move || async move {
@@ -138,7 +142,7 @@ pub(crate) fn pull(
     root: PathBuf,
     globals: &GlobalOptions,
 ) -> Result<u8> {
-    let session = Session::new(&arguments.location, &arguments.registry, globals)?;
+    let session = Session::of(&arguments.shared_cache, globals)?;
     let key = signing::verifying_key(arguments.cache_verify_key.as_deref(), &session.process)?;
     let keys = arguments.keys.clone();
     signals::run(move || async move {
@@ -231,12 +235,4 @@ fn warn_unreadable(contents: &Contents, session: &Session) {
 fn print_json(mut document: serde_json::Value) {
     document["schema"] = SCHEMA.into();
     output::data(&format!("{document:#}\n"));
-}
-
-/// Returns the settings that apply to all commands.
-fn settings(process: &ProcessEnv, globals: &GlobalOptions) -> Result<Settings> {
-    let raw = globals.raw();
-    let pip = process.pip_configuration(&raw)?;
-    let reader = SourceReader::default();
-    resolve_settings(&raw, &process.settings_context(&pip, &reader))
 }
