@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use hyper::body::Bytes;
 use wheelhouse_store::BuildKey;
-use wheelhouse_types::{Result, Sha256};
+use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 /// The maximum size of a record, in bytes. Records have some KiB; a build with 1,000 requirements has about 300 KiB.
 pub const MAX_RECORD: u64 = 1 << 20;
@@ -17,7 +17,8 @@ pub const MAX_RECORD: u64 = 1 << 20;
 /// A place that holds a shared cache.
 ///
 /// An implementation transfers bytes. It neither verifies digests nor parses records nor limits the time: its caller does.
-/// It reports an entry that does not exist as `None`, and everything else that goes wrong as an error.
+/// It reports an entry that does not exist as `None`, an entry that is wrong as [`wrong_entry`], and everything else that
+/// goes wrong as another error.
 pub trait Location: Send + Sync {
     /// Reads the record of `key`, of which at most [`MAX_RECORD`] bytes are accepted.
     fn record<'a>(&'a self, key: &'a BuildKey) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
@@ -47,6 +48,18 @@ pub trait Location: Send + Sync {
 
     /// Removes an entry, if it exists.
     fn remove<'a>(&'a self, name: &'a EntryName) -> BoxFuture<'a, Result<()>>;
+}
+
+/// Creates the error for an entry that exists but cannot be used. It says nothing about other entries.
+#[must_use]
+pub fn wrong_entry(cause: impl Into<String>) -> Error {
+    Error::new(Kind::Verification, cause)
+}
+
+/// Returns whether `error` concerns one entry only, rather than the location.
+#[must_use]
+pub fn is_wrong_entry(error: &Error) -> bool {
+    error.kind() == Kind::Verification
 }
 
 /// The digest and the size (bytes) of a file.

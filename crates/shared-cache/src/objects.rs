@@ -4,6 +4,8 @@
 //! and TLS that the program has already. It sends requests through the client of registries, so that certificates, proxy and
 //! time-outs are the same.
 
+use std::error::Error as StdError;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +39,7 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{CacheLocation, Error, Kind, Result, Sha256, limits};
 
 use crate::connect::ConnectOptions;
-use crate::location::{Entry, EntryName, FileId, Location, MAX_RECORD, RemoteFile};
+use crate::location::{Entry, EntryName, FileId, Location, MAX_RECORD, RemoteFile, wrong_entry};
 
 /// The size of one read of a local file, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -145,6 +147,9 @@ impl ObjectLocation {
             |error: &object_store::Error| self.error(Kind::Fetch, "read", name, &cause_of(error));
         let found = match self.objects.get(&self.path(name)).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) if is_unreadable_file(&error) => {
+                return Err(wrong_entry(cause_of(&error)));
+            }
             found => found.map_err(|error| failed(&error))?,
         };
         let size = Some(found.meta.size);
@@ -174,7 +179,7 @@ impl ObjectLocation {
         let mut record = Vec::new();
         while let Some(bytes) = file.bytes.try_next().await? {
             limits::size((record.len() + bytes.len()) as u64, MAX_RECORD)
-                .context(Kind::Fetch, || format!("{}/{name}", self.location))?;
+                .map_err(|excess| wrong_entry(excess.to_string()))?;
             record.extend_from_slice(&bytes);
         }
         Ok(Some(record))
@@ -368,6 +373,18 @@ fn bucket(
     })
 }
 
+/// Returns whether `error` is that of a local file that this user must not read, because another user wrote it.
+fn is_unreadable_file(error: &object_store::Error) -> bool {
+    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+            return cause.kind() == ErrorKind::PermissionDenied;
+        }
+        source = cause.source();
+    }
+    false
+}
+
 /// Moves the user and the password of a URL into a header.
 fn without_user(url: &Url) -> Result<(Url, HeaderMap)> {
     let mut headers = HeaderMap::new();
@@ -519,6 +536,18 @@ mod tests {
             location.write_file(id, &local, replace).await.unwrap();
             assert_eq!(fs_err::read_to_string(&entry).unwrap(), after);
         }
+    }
+
+    #[test]
+    fn file_of_another_user_is_a_wrong_entry() {
+        let failed = |kind: ErrorKind| object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(std::io::Error::from(kind)),
+        };
+        assert!(is_unreadable_file(&failed(ErrorKind::PermissionDenied)));
+        assert!(!is_unreadable_file(&failed(
+            ErrorKind::StaleNetworkFileHandle
+        )));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use wheelhouse_types::event::seconds;
 use wheelhouse_types::{CacheLocation, Event, Observer, Result, Sha256, limits};
 
 use crate::connect::{ConnectOptions, connect};
-use crate::location::{FileId, Location, RemoteFile};
+use crate::location::{EntryName, FileId, Location, RemoteFile, is_wrong_entry};
 
 /// A location that sends less over its time-out is given up (bytes per second). Building is faster.
 const LEAST_RATE: u64 = 8 << 10;
@@ -95,9 +95,10 @@ impl Place {
         self.location.get_or_try_init(opening).await
     }
 
-    /// Reads with `work` unless the location was given up, within the time-out.
+    /// Reads `entry` with `work` unless the location was given up, within the time-out.
     pub(crate) async fn read<'a, T, Work>(
         &'a self,
+        entry: EntryName,
         work: impl FnOnce(&'a Arc<dyn Location>) -> Work,
     ) -> Option<T>
     where
@@ -109,6 +110,10 @@ impl Place {
         let reading = async { work(self.open().await?).await };
         match tokio::time::timeout(self.timeout, reading).await {
             Ok(Ok(found)) => found,
+            Ok(Err(error)) if is_wrong_entry(&error) => {
+                self.report_wrong(&entry.to_string(), &error.display_chain());
+                None
+            }
             Ok(Err(error)) => self.stop_reading(&error.display_chain()),
             Err(_) => {
                 // A write would wait as long again.
@@ -190,7 +195,10 @@ impl Place {
         size: Option<u64>,
     ) -> Option<StoredFile> {
         let filename = expected.name().to_owned();
-        let opened = self.read(move |location| async move { location.file(&sha256).await });
+        let entry = EntryName::File(sha256);
+        let opened = self.read(entry, move |location| async move {
+            location.file(&sha256).await
+        });
         let file = opened.await?;
         let started = Instant::now();
         self.observer.observe(&Event::FetchStarted {
@@ -215,7 +223,7 @@ impl Place {
             Err(TransferError::Wrong(cause)) => {
                 let wrong = self.wrong_files.lock();
                 wrong.unwrap_or_else(PoisonError::into_inner).insert(sha256);
-                self.report_wrong(&format!("cas/{sha256}"), &cause);
+                self.report_wrong(&entry.to_string(), &cause);
                 None
             }
         }

@@ -8,6 +8,7 @@
 //! A record is one request, because its manifest contains it. Files are read as blobs, by digest. Each manifest keeps its
 //! blobs from the garbage collection of the registry.
 
+use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,7 +21,7 @@ use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use oci_spec::distribution::Reference;
-use oci_spec::image::MediaType;
+use oci_spec::image::{Digest, MediaType};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -32,10 +33,12 @@ use wheelhouse_oci::registry::client::Purpose;
 use wheelhouse_oci::registry::push::Upload;
 use wheelhouse_oci::registry::{Access, Registry};
 use wheelhouse_store::BuildKey;
-use wheelhouse_types::error::Context as _;
-use wheelhouse_types::{Error, Kind, Result, Sha256, limits};
+use wheelhouse_types::limits::{self, Excess};
+use wheelhouse_types::{Result, Sha256};
 
-use crate::location::{Entry, EntryName, FileId, Location, MAX_RECORD, RemoteFile};
+use crate::location::{
+    Entry, EntryName, FileId, Location, MAX_RECORD, RemoteFile, is_wrong_entry, wrong_entry,
+};
 
 /// The artifact type of the manifest of a record.
 const BUILD_TYPE: &str = "application/vnd.wheelhouse.build.v1";
@@ -88,6 +91,13 @@ struct Part {
     data: Option<String>,
 }
 
+impl Manifest {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| wrong_entry(format!("its manifest is not valid: {error}")))
+    }
+}
+
 impl RegistryLocation {
     /// Opens the repository of `reference`, whose tag has no meaning.
     ///
@@ -112,40 +122,32 @@ impl RegistryLocation {
         })
     }
 
-    fn error(&self, name: EntryName, reason: &str) -> Error {
-        let (host, repository) = (self.reference.registry(), self.reference.repository());
-        let message = format!("docker://{host}/{repository}: the manifest of {name} {reason}");
-        Error::new(Kind::Fetch, message)
-    }
-
-    /// Returns the manifest of `name` and its digest.
-    async fn manifest(&self, name: EntryName) -> Result<Option<(Manifest, String)>> {
-        let Some(bytes) = self.registry.optional_document(&tag(name)).await? else {
-            return Ok(None);
-        };
-        let invalid = || self.error(name, "is not valid").to_string();
-        let manifest = serde_json::from_slice(&bytes).context(Kind::Fetch, invalid)?;
-        Ok(Some((manifest, Blob::of(&bytes).digest())))
+    /// Returns the bytes of the manifest of `name`.
+    async fn document(&self, name: EntryName) -> Result<Option<Vec<u8>>> {
+        let read = self.registry.optional_document(&tag(name)).await;
+        read.map_err(|error| {
+            let excess = error.source().is_some_and(<dyn StdError>::is::<Excess>);
+            if excess {
+                wrong_entry(error.display_chain())
+            } else {
+                error
+            }
+        })
     }
 
     async fn read_record(&self, key: &BuildKey) -> Result<Option<Vec<u8>>> {
-        let name = EntryName::Record(*key);
-        let Some((manifest, _)) = self.manifest(name).await? else {
+        let Some(manifest) = self.document(EntryName::Record(*key)).await? else {
             return Ok(None);
         };
-        let config = manifest.config;
+        let config = Manifest::parse(&manifest)?.config;
         if config.media_type != RECORD_TYPE {
-            return Err(self.error(name, "contains no record"));
+            return Err(wrong_entry("its manifest is not that of a record"));
         }
-        let too_long = || {
-            self.error(name, "contains a record that is too large")
-                .to_string()
-        };
-        limits::size(config.size, MAX_RECORD).context(Kind::Fetch, too_long)?;
+        limits::size(config.size, MAX_RECORD).map_err(|excess| wrong_entry(excess.to_string()))?;
         let record = match &config.data {
             Some(data) => STANDARD
                 .decode(data)
-                .context(Kind::Fetch, || self.error(name, "is not valid").to_string())?,
+                .map_err(|error| wrong_entry(format!("its manifest is not valid: {error}")))?,
             // Other programs that copy a repository may leave out the data.
             None => match self.blob(&config.digest).await? {
                 Some(record) => record,
@@ -153,20 +155,24 @@ impl RegistryLocation {
             },
         };
         if Blob::of(&record).digest() != config.digest {
-            return Err(self.error(name, "contains a record with another digest"));
+            return Err(wrong_entry("its record has another digest"));
         }
         Ok(Some(record))
     }
 
     /// Reads a blob that is a record.
     async fn blob(&self, digest: &str) -> Result<Option<Vec<u8>>> {
+        // It becomes part of a URL.
+        if digest.parse::<Digest>().is_err() {
+            return Err(wrong_entry("its manifest has a digest that is not valid"));
+        }
         let Some(mut download) = self.registry.open_blob(digest).await? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
         while let Some(chunk) = download.chunk().await? {
             limits::size((bytes.len() + chunk.len()) as u64, MAX_RECORD)
-                .context(Kind::Fetch, || format!("the blob {digest} is too large"))?;
+                .map_err(|excess| wrong_entry(excess.to_string()))?;
             bytes.extend_from_slice(&chunk);
         }
         Ok(Some(bytes))
@@ -248,19 +254,27 @@ impl RegistryLocation {
             .map(drop)
     }
 
+    /// Returns an entry of the list. One whose manifest is wrong has no size and no time, so that it is listed and can be
+    /// removed.
     async fn entry(&self, name: EntryName) -> Result<Option<Entry>> {
-        let Some((manifest, _)) = self.manifest(name).await? else {
-            return Ok(None);
+        let manifest = match self.document(name).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => Manifest::parse(&bytes),
+            Err(error) => Err(error),
         };
-        let size = match name {
+        let manifest = match manifest {
+            Err(error) if !is_wrong_entry(&error) => return Err(error),
+            manifest => manifest.ok(),
+        };
+        let size = manifest.as_ref().map(|manifest| match name {
             EntryName::Record(_) => manifest.config.size,
             EntryName::File(_) => manifest.layers.first().map_or(0, |layer| layer.size),
-        };
-        let created = manifest.annotations.get(CREATED);
+        });
+        let created = manifest.and_then(|mut manifest| manifest.annotations.remove(CREATED));
         let modified = created.and_then(|text| text.parse::<Timestamp>().ok());
         Ok(Some(Entry {
             name,
-            size,
+            size: size.unwrap_or_default(),
             modified: modified.map(SystemTime::from),
         }))
     }
@@ -275,12 +289,15 @@ impl RegistryLocation {
     }
 
     async fn delete(&self, name: EntryName) -> Result<()> {
-        let Some((_, digest)) = self.manifest(name).await? else {
+        let Some(manifest) = self.document(name).await? else {
             return Ok(());
         };
         let open = || Registry::open(&self.reference, &self.access, Purpose::Delete);
         let registry = self.deleting.get_or_try_init(open).await?;
-        registry.delete_document(&digest).await.map(drop)
+        registry
+            .delete_document(&Blob::of(&manifest).digest())
+            .await
+            .map(drop)
     }
 }
 

@@ -15,10 +15,11 @@ use tokio::task::JoinSet;
 use tracing::debug;
 use wheelhouse_attest::{SigningKey, VerifyingKey};
 use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Store, StoredFile};
-use wheelhouse_types::{CacheLocation, Event, Hashes, Observer, Sha256};
+use wheelhouse_types::error::Context as _;
+use wheelhouse_types::{CacheLocation, Event, Hashes, Kind, Observer, Sha256, limits};
 
 use crate::connect::ConnectOptions;
-use crate::location::FileId;
+use crate::location::{EntryName, FileId, MAX_RECORD};
 use crate::place::Place;
 use crate::record::{decode_record, encode_record};
 
@@ -153,7 +154,8 @@ impl SharedCaches {
     async fn look_up(&self, key: &BuildKey) -> Option<SharedBuild> {
         for (position, place) in self.places.iter().enumerate() {
             let _slot = self.requests.acquire().await;
-            let reading = place.read(|location| async move { location.record(key).await });
+            let entry = EntryName::Record(*key);
+            let reading = place.read(entry, |location| async move { location.record(key).await });
             let Some(bytes) = reading.await else {
                 continue;
             };
@@ -166,7 +168,7 @@ impl SharedCaches {
                         place: position,
                     });
                 }
-                Err(invalid) => place.report_wrong(&format!("ac/{key}"), &invalid.to_string()),
+                Err(invalid) => place.report_wrong(&entry.to_string(), &invalid.to_string()),
             }
         }
         debug!(%key, "no shared cache has the build");
@@ -224,7 +226,12 @@ impl SharedCaches {
         if !self.is_written() {
             return;
         }
-        match encode_record(&key, record, self.signing_key.as_ref()) {
+        let encoded = encode_record(&key, record, self.signing_key.as_ref()).and_then(|bytes| {
+            let too_large = || "its record cannot be read again".to_owned();
+            limits::size(bytes.len() as u64, MAX_RECORD).context(Kind::Publish, too_large)?;
+            Ok(bytes)
+        });
+        match encoded {
             Ok(bytes) => self.write(stored, Some((key, bytes))),
             Err(error) => {
                 let (name, cause) = (&record.filename, error.display_chain());

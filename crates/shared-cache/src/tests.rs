@@ -1,5 +1,7 @@
 //! Shared caches with two stores for two machines, and with servers that misbehave.
 
+mod registry;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use wheelhouse_attest::SigningKey;
 use wheelhouse_store::{BuildKey, ExpectedFile, Store};
 use wheelhouse_types::{CacheLocation, Event, Hashes, Observer, Sha256};
 
+use crate::location::MAX_RECORD;
 use crate::record::encode_record;
 use crate::shared::{SharedCaches, SharedOptions};
 use crate::testing::{OTHER_KEY, SIGNING_KEY, options, record};
@@ -188,6 +191,40 @@ async fn wrong_entries_are_misses_and_replaced() {
     assert_eq!(reader.take("b").await, None);
     assert!(reader.warnings()[0].contains("record of another build"));
     assert!(reader.take("a").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn record_that_is_too_large_is_a_miss_and_a_warning() {
+    let (root, url) = directory();
+    let builder = machine(&[], Some(&url), |_| {});
+    builder.build("good", b"wheel").await;
+    let record = root.path().join(format!("ac/{}", key("large")));
+    let size = usize::try_from(MAX_RECORD).unwrap() + 1;
+    std::fs::write(record, vec![b' '; size]).unwrap();
+    let reader = machine(&[&url], None, |_| {});
+    assert_eq!(reader.take("large").await, None);
+    let warnings = reader.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let cause = "is not used: it is larger than";
+    assert!(warnings[0].contains(cause), "{warnings:?}");
+    assert!(reader.take("good").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn record_that_cannot_be_read_again_is_not_written() {
+    let (root, url) = directory();
+    let writer = machine(&[], Some(&url), |_| {});
+    let mut large = record(b"wheel");
+    large.filename = "x".repeat(usize::try_from(MAX_RECORD).unwrap());
+    let mut file = writer.store.writer(ExpectedFile::any("x")).unwrap();
+    file.write(b"wheel").unwrap();
+    writer
+        .shared
+        .save(key("large"), &large, &file.finish().unwrap());
+    writer.build("small", b"wheel").await;
+    assert_eq!(writer.warnings().len(), 1);
+    assert!(!root.path().join(format!("ac/{}", key("large"))).exists());
+    assert!(root.path().join(format!("ac/{}", key("small"))).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

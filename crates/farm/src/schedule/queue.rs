@@ -103,9 +103,9 @@ mod tests {
 
     use super::*;
 
-    fn step(id: impl ToString, seconds: u64, requires: &[String]) -> ExpectedStep {
+    fn step(id: &str, seconds: u64, requires: &[String]) -> ExpectedStep {
         ExpectedStep {
-            id: id.to_string(),
+            id: id.to_owned(),
             duration: Duration::from_secs(seconds),
             requires: requires.to_vec(),
         }
@@ -181,8 +181,9 @@ mod tests {
                 0..10 => Vec::new(),
                 _ => vec![(at % 10).to_string(), (at / 2).to_string()],
             };
-            queue.expect(step(at, at * 7919 % 100, &requires)).unwrap();
-            queue.ask(&at.to_string(), at);
+            let id = at.to_string();
+            queue.expect(step(&id, at * 7919 % 100, &requires)).unwrap();
+            queue.ask(&id, at);
         }
         // With work for each step that grows with the graph, this takes minutes.
         let passed = started.elapsed();

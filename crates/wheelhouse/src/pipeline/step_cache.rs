@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use tracing::debug;
 use wheelhouse_attest::{SigningKey, VerifyingKey};
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_shared_cache::{FileId, Location, decode_record, encode_record};
+use wheelhouse_shared_cache::{FileId, Location, decode_record, encode_record, is_wrong_entry};
 use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Lookup, Store, StoredFile};
 use wheelhouse_types::step::BuildStep;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
@@ -186,12 +186,17 @@ impl StepCache {
     pub(super) async fn record(&self, step: &Sha256) -> Result<Option<BuildRecord>> {
         let key = Self::key(step);
         let reading = || self.location.record(&key);
-        let bytes = self.persist(reading).await.map_err(|error| {
-            let message = format!("failed to read the record of the build step {step}");
-            Error::new(error.kind(), message).caused_by(error)
-        })?;
-        let Some(bytes) = bytes else {
-            return Ok(None);
+        let bytes = match self.persist(reading).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) if is_wrong_entry(&error) => {
+                debug!(%step, error = error.display_chain(), "the record of a step is wrong");
+                return Ok(None);
+            }
+            Err(error) => {
+                let message = format!("failed to read the record of the build step {step}");
+                return Err(Error::new(error.kind(), message).caused_by(error));
+            }
         };
         match decode_record(&bytes, &key, self.verifier.as_ref()) {
             Ok(record) => Ok(Some(record)),

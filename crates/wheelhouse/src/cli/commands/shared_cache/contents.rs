@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use wheelhouse_attest::{Envelope, VerifyingKey};
-use wheelhouse_shared_cache::{Entry, EntryName, Location, decode_record};
+use wheelhouse_shared_cache::{Entry, EntryName, Location, decode_record, is_wrong_entry};
 use wheelhouse_store::{BuildKey, BuildRecord};
 use wheelhouse_types::{Error, Result, Sha256, WheelFilename};
 
@@ -103,8 +103,11 @@ impl Contents {
         });
         let read = futures::stream::iter(named)
             .map(async |(name, entry)| {
-                let record = location.record(&name).await?;
-                Ok::<_, Error>((name, entry, record))
+                match location.record(&name).await {
+                    // It cannot be parsed either.
+                    Err(error) if is_wrong_entry(&error) => Ok((name, entry, Some(Vec::new()))),
+                    record => Ok::<_, Error>((name, entry, record?)),
+                }
             })
             .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<_>>()

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use wheelhouse_attest::SigningKey;
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_shared_cache::{FileId, Location, decode_record, encode_record};
+use wheelhouse_shared_cache::{FileId, Location, decode_record, encode_record, is_wrong_entry};
 use wheelhouse_store::{BuildKey, BuildRecord, Lookup, Store, StoredFile};
 use wheelhouse_types::Result;
 
@@ -135,7 +135,10 @@ impl Pusher<'_> {
     /// Returns whether the location has an acceptable record of `key`.
     async fn is_present(&self, key: &BuildKey) -> Result<bool> {
         let verifier = self.signer.as_ref().map(SigningKey::verifying_key);
-        let found = self.location.record(key).await?;
+        let found = match self.location.record(key).await {
+            Err(error) if is_wrong_entry(&error) => return Ok(false),
+            found => found?,
+        };
         Ok(found.is_some_and(|bytes| decode_record(&bytes, key, verifier).is_ok()))
     }
 
