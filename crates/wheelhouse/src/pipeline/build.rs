@@ -129,5 +129,6 @@ async fn publish_sets(
     };
     let published = context.during(Phase::Publish, publishing).await?;
     report.foreign = published.foreign;
+    report.wheelhouses = vec![context.output.clone()];
     Ok(report)
 }

@@ -1,6 +1,7 @@
 //! The results of a run and of a dry run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use wheelhouse_types::{Lock, Plan};
@@ -38,4 +39,6 @@ pub struct RunReport {
     pub time_fetching: Duration,
     /// Files in the output that are not part of the wheelhouse.
     pub foreign: Vec<String>,
+    /// The directories of the wheelhouses. There are several if each target has its own.
+    pub wheelhouses: Vec<PathBuf>,
 }

@@ -133,6 +133,77 @@ fn download_builds_what_it_fetched_for_each_target() {
     }
 }
 
+/// A key in PKCS #8, and its public key.
+const KEY: [&str; 2] = [
+    "-----BEGIN PRIVATE KEY-----\n\
+     MC4CAQAwBQYDK2VwBCIEIAYcL2ysTIE8haTdBDo749HGXjw60P6aoiO7EMZ4jYyD\n\
+     -----END PRIVATE KEY-----\n",
+    "-----BEGIN PUBLIC KEY-----\n\
+     MCowBQYDK2VwAyEAeW3fusHcvNne3+VmZFHMAOFVFoNDiB5lSGhQxqnlJAw=\n\
+     -----END PUBLIC KEY-----\n",
+];
+
+#[test]
+fn each_wheelhouse_of_a_download_is_signed_and_verified() {
+    let (sandbox, index) = (Sandbox::new(), index());
+    for (name, text) in ["private.pem", "public.pem"].into_iter().zip(KEY) {
+        std::fs::write(sandbox.path(name), text).unwrap();
+    }
+    let after = ["--build", "--sign", "private.pem", "--verify"];
+    // One target needs a build, several have wheels.
+    for (arguments, count) in [
+        (["app", "--target", "host"], 1),
+        (["base", "--target", "host,3.12-linux-arm64"], 2),
+    ] {
+        let _ = std::fs::remove_dir_all(sandbox.out());
+        let result = sandbox.download(&index, &[&arguments[..], &after].concat());
+        result.assert_success();
+        let checks = result.stderr.matches("ok           files").count();
+        assert_eq!(checks, count, "{}", result.stderr);
+        let directories = std::fs::read_dir(sandbox.out()).unwrap();
+        let directories: Vec<_> = directories.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(directories.len(), count, "{directories:?}");
+        for directory in directories {
+            let directory = directory.to_str().unwrap();
+            let heading = format!("{directory}:");
+            let is_named = result.stderr.lines().any(|line| line == heading);
+            assert_eq!(is_named, count > 1, "{}", result.stderr);
+            let key = ["--no-install", "--key", "public.pem"];
+            let verified = sandbox.wheelhouse(&[&["verify", directory], &key[..]].concat());
+            verified.assert_success();
+        }
+    }
+}
+
+#[test]
+fn dry_run_of_download_shows_what_would_be_built() {
+    let (sandbox, index) = (Sandbox::new(), index());
+    let arguments = ["app", "--build", "--target", "host"];
+    let plan = || {
+        let result = sandbox.download(&index, &[&arguments[..], &["--dry-run"]].concat());
+        result.assert_success();
+        let mut lines = result.stdout.lines();
+        let title = lines.next().unwrap().to_owned();
+        (title, lines.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (title, steps) = plan();
+    assert!(title.ends_with("; sdists to build: app==1.0"), "{title}");
+    assert_eq!(steps.len(), 1);
+    let step = "build   app  1.0  app-1.0.tar.gz";
+    assert!(steps[0].starts_with(step), "{steps:?}");
+    assert!(!sandbox.out().exists());
+    sandbox.download(&index, &arguments).assert_success();
+    let (title, steps) = plan();
+    assert!(!title.contains("to build"), "{title}");
+    assert_eq!(steps, ["reuse   app  1.0  app-1.0-py3-none-any.whl"]);
+    // Without a farm, the wheel that was built here serves another target if it fits every platform.
+    let other = ["app", "--build", "--target", "3.12-linux-arm64"];
+    let result = sandbox.download(&index, &[&other[..], &["--dry-run"]].concat());
+    result.assert_success();
+    let step = "reuse   app  1.0  app-1.0-py3-none-any.whl";
+    assert_eq!(result.stdout.lines().nth(1), Some(step));
+}
+
 #[test]
 fn unknown_step_is_an_error_of_the_worker() {
     let sandbox = Sandbox::new();

@@ -40,7 +40,7 @@ pub(crate) struct DownloadArgs {
     ///
     /// Sdists for this machine are built here, or on the farm of --workers. Those for other targets are built on
     /// the farm, with the image that its configuration names for the target.
-    #[arg(long, help_heading = "Build options", conflicts_with_all = ["dry_run", "verify", "sign"])]
+    #[arg(long, help_heading = "Build options")]
     pub(crate) build: bool,
 
     #[command(flatten)]

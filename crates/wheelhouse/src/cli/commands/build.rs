@@ -149,7 +149,7 @@ pub(crate) async fn execute(
         Kind::Resolution if has_several_files => may_be_separate(error),
         _ => error,
     })?;
-    signing::sign(&session, key.as_ref())?;
+    signing::sign(&session, key.as_ref(), &report.wheelhouses)?;
     let after = AfterBuild {
         verify: run_options.verify,
         rebuild: run_options.verify_reproducible,

@@ -26,8 +26,10 @@ async fn execute(mut context: CommandContext, arguments: DownloadArgs) -> Result
     let key = signing::signing_key(arguments.run_options.sign.as_deref(), &context.process)?;
     context.sign.clone_from(&arguments.run_options.sign);
     let mut session = context.begin(ArchitectureSelection::All).await?;
-    session.farm = farm::start(&arguments.farm, &session).await?;
     let (run_options, scope) = (&arguments.run_options, session.scope.clone());
+    if !run_options.dry_run {
+        session.farm = farm::start(&arguments.farm, &session).await?;
+    }
     let job = DownloadJob {
         inputs: session.inputs(run_options.lock_policy(), run_options.keep_going),
         output: session.context.settings.output.clone(),
@@ -54,7 +56,7 @@ async fn execute(mut context: CommandContext, arguments: DownloadArgs) -> Result
     let report = download::download(job, session.observer.clone()).await;
     session.shared.finish().await;
     let report = report?;
-    signing::sign(&session, key.as_ref())?;
+    signing::sign(&session, key.as_ref(), &report.wheelhouses)?;
     let after = AfterBuild {
         verify: run_options.verify,
         ..AfterBuild::default()

@@ -69,12 +69,20 @@ fn steps(preview: &Preview) -> Vec<&Step> {
     steps
 }
 
-/// Returns the packages without a published wheel for the target.
+/// Returns the packages without a wheel for the target, neither a published one nor one that was built before.
 fn to_build(preview: &Preview) -> Vec<String> {
-    let packages = preview.lock.packages.iter();
-    let sources = packages.filter(|package| !matches!(package.source, Source::Wheel(_)));
-    sources
-        .map(|package| package.distribution().to_string())
+    let has_wheel = |step: &Step| match &step.action {
+        Action::Reuse { filename, .. } | Action::Copy { filename, .. } => {
+            filename.ends_with(".whl")
+        }
+        Action::Fetch { .. } | Action::Build => matches!(step.package.source, Source::Wheel(_)),
+    };
+    let mut steps: Vec<&Step> = preview.plan.steps.iter().collect();
+    steps.retain(|step| !has_wheel(step));
+    steps.sort_by_key(|step| &step.package.name);
+    let names = steps.into_iter();
+    names
+        .map(|step| step.package.distribution().to_string())
         .collect()
 }
 

@@ -106,9 +106,7 @@ impl RunSession {
         context.renderer.close();
         context.report_end(report, self.started);
         if after.verify {
-            let settings = &context.settings;
-            let (process, json) = (&context.process, context.json);
-            verify::after_build(process, settings, json).await?;
+            verify::after_build(context, &report.wheelhouses).await?;
         }
         if after.rebuild {
             rebuild::after_build(&self).await?;

@@ -1,6 +1,6 @@
 //! The keys of `--sign` and `--key`, and signing at the end of a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wheelhouse_attest::{AttestError, SigningKey, VerifyingKey};
 use wheelhouse_fs::input;
@@ -62,12 +62,19 @@ fn unusable(path: &Path, error: AttestError) -> Error {
     }
 }
 
-/// Signs the wheelhouse that the run of `session` has published, if there is a key.
-pub(crate) fn sign(session: &RunSession, key: Option<&SigningKey>) -> Result<()> {
+/// Signs the `wheelhouses` that the run of `session` has published, if there is a key.
+pub(crate) fn sign(
+    session: &RunSession,
+    key: Option<&SigningKey>,
+    wheelhouses: &[PathBuf],
+) -> Result<()> {
     let (context, Some(key)) = (&session.context, key) else {
         return Ok(());
     };
-    let signatures = pipeline::sign(&context.settings.output, key)?;
+    let mut signatures = 0;
+    for wheelhouse in wheelhouses {
+        signatures += pipeline::sign(wheelhouse, key)?;
+    }
     if !context.json && context.settings.quiet == 0 {
         context.renderer.close();
         let signatures = format::count(signatures, "signature");

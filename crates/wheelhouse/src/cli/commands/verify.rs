@@ -16,6 +16,7 @@ use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 use crate::cli::args::{CheckArgs, GlobalOptions, VerifyArgs};
 use crate::cli::commands::image_opener::ImageOpener;
 use crate::cli::commands::requirements_reader::SourceReader;
+use crate::cli::commands::session::CommandContext;
 use crate::cli::commands::signing;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
@@ -25,7 +26,7 @@ use crate::verify::{
     self, AttestationInputs, Check, CheckName, CheckOutcome, CheckProgress, Finding,
     ProgressCallback, Report, VerifyJob, VerifyRequirements,
 };
-use wheelhouse_config::{RawOptions, Settings, build_request, resolve_settings};
+use wheelhouse_config::{RawOptions, build_request, resolve_settings};
 use wheelhouse_fs::input;
 use wheelhouse_fs::scratch::Scratch;
 
@@ -94,12 +95,28 @@ async fn verify_image(opening: ImageOpener, job: VerifyJob, name: PathBuf) -> Re
     })
 }
 
-/// Verifies the result of a build, without importing modules.
-pub(crate) async fn after_build(
-    process: &ProcessEnv,
-    settings: &Settings,
-    json: bool,
-) -> Result<()> {
+/// Verifies the `wheelhouses` that a run has published, without importing modules.
+///
+/// # Errors
+/// [`Kind::Verification`] if some of them fail, with the name of the first.
+pub(crate) async fn after_build(context: &CommandContext, wheelhouses: &[PathBuf]) -> Result<()> {
+    let mut result = Ok(());
+    for wheelhouse in wheelhouses {
+        if wheelhouses.len() > 1 && !context.json && context.settings.quiet == 0 {
+            output::status(&format!("{}:", wheelhouse.display()));
+        }
+        let report = verify_directory(context, wheelhouse).await?;
+        if context.json {
+            output::data(&mask(&format!("{}\n", as_json(&report))));
+        }
+        result = result.and(outcome(&report));
+    }
+    result
+}
+
+/// Verifies one of the directories of a run, and shows each check when it ends.
+async fn verify_directory(context: &CommandContext, directory: &Path) -> Result<Report> {
+    let (process, settings, json) = (&context.process, &context.settings, context.json);
     let verbosity = Verbosity::new(settings.quiet, settings.verbose);
     let activity = Arc::new(Activity::new(settings.progress, verbosity));
     let enough = verbosity < Verbosity::Normal;
@@ -113,18 +130,14 @@ pub(crate) async fn after_build(
         progress: watch(&activity, on_check),
         ..job(
             process,
-            &settings.output,
+            directory,
             settings.python.clone(),
             settings.sandbox,
         )
     };
     let report = verify::verify(job).await;
     activity.close();
-    let report = report?;
-    if json {
-        output::data(&mask(&format!("{}\n", as_json(&report))));
-    }
-    outcome(&report)
+    report
 }
 
 /// Returns a verifier for a server: it checks the files and the requirements, and installs nothing.

@@ -106,6 +106,7 @@ pub(super) async fn publish_each(
             copied: sum.copied + report.copied,
             bytes: sum.bytes + report.bytes,
             foreign: [sum.foreign, foreign].concat(),
+            wheelhouses: [sum.wheelhouses, vec![output]].concat(),
             ..sum
         };
     }

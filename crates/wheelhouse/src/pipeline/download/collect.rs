@@ -281,7 +281,7 @@ impl<'a> Collector<'a> {
         if pending.role != Role::ExtraSdist
             && self.may_serve(distribution).await
             && let Ok(wheel) = self.worker.make(distribution).await
-            && self.serves(&wheel.filename)
+            && serves(&wheel.filename, &self.fit)
         {
             return Ok(Collected::wheel(pending, wheel));
         }
@@ -340,7 +340,7 @@ impl<'a> Collector<'a> {
     /// Builds the wheel of a source that is not published as a file.
     async fn get_built(&self, pending: PendingFile) -> Result<Collected> {
         let wheel = self.worker.make(&pending.distribution).await?;
-        if self.is_foreign() && !self.serves(&wheel.filename) {
+        if self.is_foreign() && !serves(&wheel.filename, &self.fit) {
             let message = format!(
                 "{} was built from a source tree into {}, which does not fit {}",
                 pending.distribution,
@@ -358,15 +358,6 @@ impl<'a> Collector<'a> {
         self.resolution.target.interpreter.is_none()
     }
 
-    /// Returns whether a wheel that was built here fits every platform, and the target.
-    fn serves(&self, filename: &str) -> bool {
-        let wheel: Option<WheelFilename> = filename.parse().ok();
-        wheel.is_some_and(|wheel| {
-            let is_pure = filename.ends_with("-none-any.whl");
-            is_pure && self.fit.accepts(&wheel) == Some(true)
-        })
-    }
-
     /// Resolves the distributions that `requirements` need for the target.
     async fn resolve_closure(&self, requirements: &BuildRequirements) -> Result<Vec<Distribution>> {
         if requirements.is_empty() {
@@ -377,4 +368,13 @@ impl<'a> Collector<'a> {
             .resolve_build_requirements(requirements, target, &self.prefetcher)
             .await
     }
+}
+
+/// Returns whether a wheel that was built here fits every platform, and the target of `fit`.
+pub(super) fn serves(filename: &str, fit: &WheelCompatibility) -> bool {
+    let wheel: Option<WheelFilename> = filename.parse().ok();
+    wheel.is_some_and(|wheel| {
+        let is_pure = filename.ends_with("-none-any.whl");
+        is_pure && fit.accepts(&wheel) == Some(true)
+    })
 }

@@ -12,6 +12,7 @@
 mod build;
 mod collect;
 mod failures;
+mod plan;
 mod publish;
 mod resolve;
 mod run;

@@ -6,14 +6,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
 use tracing::instrument;
 use wheelhouse_engine::BuildRequirements;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::LinkMode;
-use wheelhouse_types::{
-    Action, Error, Event, Lock, Observer, Phase, Plan, Result, Source, Step, Target,
-};
+use wheelhouse_types::{Event, Observer, Phase, Result, Target};
 
 use super::super::attestations;
 use super::super::check_metadata::{self, SetMember};
@@ -23,11 +20,11 @@ use super::super::report::{Preview, RunReport};
 use super::super::target_selection::TargetSelection;
 use super::super::wheel_metadata::CoreMetadata;
 use super::super::worker::{LocalWorker, Prefetch};
-use super::build;
 use super::collect::{CollectedTarget, Collector};
 use super::failures::{TargetFailures, for_target};
 use super::publish::CollectedSet;
 use super::resolve::{Resolver, SdistSelection, TargetResolution};
+use super::{build, plan};
 
 /// The request for a download.
 pub struct DownloadJob {
@@ -85,8 +82,8 @@ pub async fn download(job: DownloadJob, observer: Arc<dyn Observer>) -> Result<R
     context.during(Phase::Publish, publishing).await
 }
 
-/// Plans `job`: returns the files to download for each target, and the sdists among them. Build requirements
-/// are unknown until the sdists are downloaded.
+/// Plans `job`: returns the files to download for each target, and the sdists among them or the wheels to build. Build
+/// requirements are unknown until the sdists are downloaded.
 ///
 /// # Errors
 /// As [`download`].
@@ -95,14 +92,21 @@ pub async fn preview(
     job: DownloadJob,
     observer: Arc<dyn Observer>,
 ) -> Result<Vec<(Target, Preview)>> {
+    let is_built = job.build;
     let (context, resolver, failures) = start(job, observer, Prefetch::Nothing).await?;
     let resolutions = context
         .during(Phase::Resolve, resolver.resolve(&failures))
         .await?;
     let mut previews = Vec::new();
     for resolution in resolutions {
+        let (worker, lock) = (&resolver.worker, &resolution.lock);
+        let plan = if is_built {
+            plan::wheels(worker, &resolution.target, lock).await?
+        } else {
+            plan::files(worker, lock).await?
+        };
         let preview = Preview {
-            plan: plan(&resolver.worker, &resolution.lock).await?,
+            plan,
             lock: resolution.lock,
             additional_sets: BTreeMap::new(),
         };
@@ -128,30 +132,6 @@ async fn start(
         same_versions: job.same_versions,
     };
     Ok((context, resolver, TargetFailures::default()))
-}
-
-/// Returns the files of `lock` that must be downloaded, and the sources that must be built in any case.
-async fn plan(worker: &LocalWorker, lock: &Lock) -> Result<Plan> {
-    let steps = lock.packages.iter().map(async |package| {
-        let action = match &package.source {
-            Source::Wheel(artifact) | Source::Sdist(artifact) => {
-                match worker.find(artifact, &package.required_hashes).await? {
-                    Some(stored) => Action::Reuse {
-                        sha256: stored.sha256,
-                        filename: artifact.filename.clone(),
-                    },
-                    None => Action::Fetch {
-                        bytes: artifact.size,
-                    },
-                }
-            }
-            Source::Tree { .. } | Source::Git { .. } => Action::Build,
-        };
-        let package = package.clone();
-        Ok::<_, Error>(Step { package, action })
-    });
-    let steps = try_join_all(steps).await?;
-    Ok(Plan { steps })
 }
 
 /// Collects the files of all targets.
@@ -230,5 +210,6 @@ async fn publish(
     let published = blocking(move || download.publish(&store, &output, link_mode)).await?;
     report_published(&*context.observer, &context.output, &published);
     report.foreign = published.foreign;
+    report.wheelhouses = vec![context.output.clone()];
     Ok(report)
 }

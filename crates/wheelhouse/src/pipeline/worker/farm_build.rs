@@ -83,6 +83,24 @@ impl LocalWorker {
         })
     }
 
+    /// Returns the wheel that was built from the sdist `distribution` for `target` before. Downloads nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(in crate::pipeline) async fn find_built_for(
+        &self,
+        distribution: &Distribution,
+        target: &Target,
+    ) -> Result<Option<BuildRecord>> {
+        let artifact = distribution.source.artifact();
+        let Some(sdist) = artifact.and_then(|artifact| artifact.hashes.sha256()) else {
+            return Ok(None);
+        };
+        let key = self.build_key_for(distribution, Some(sdist), target);
+        let found = self.find_built(&key, distribution).await?;
+        Ok(found.map(|(built, _)| built))
+    }
+
     async fn build_for(
         self: &Rc<Self>,
         distribution: &Distribution,
