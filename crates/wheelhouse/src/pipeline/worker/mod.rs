@@ -24,6 +24,7 @@ mod published_wheel;
 pub(super) mod shared_build;
 mod source_date_epoch;
 mod source_dir;
+mod step_inputs;
 mod tasks;
 mod traffic;
 mod wait_graph;
