@@ -21,7 +21,7 @@ use crate::testing::{OTHER_KEY, SIGNING_KEY, options, record};
 const TIMEOUT: Duration = Duration::from_millis(600);
 
 /// How long a server that misbehaves goes on.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Collects warnings.
 #[derive(Default)]

@@ -128,7 +128,7 @@ async fn wrong_entry_is_a_miss_and_a_warning() {
         }),
         ("not that of a record", &|| {
             registry.build(name, |manifest| {
-                manifest["config"]["mediaType"] = "x".into()
+                manifest["config"]["mediaType"] = "x".into();
             });
         }),
         ("has another digest", &|| {
@@ -157,7 +157,7 @@ async fn wrong_entry_is_a_miss_and_a_warning() {
             });
         }),
         ("is larger than", &|| {
-            registry.manifest(name, vec![b' '; 5 << 20])
+            registry.manifest(name, vec![b' '; 5 << 20]);
         }),
         ("record of another build", &|| {
             let bodies = registry.bodies.lock().unwrap();
