@@ -62,6 +62,8 @@ pub struct FarmConfig {
     pub retries: u32,
     /// The time after which a finished Job is removed, in seconds.
     pub ttl: u32,
+    /// The time after which the Jobs of a killed run are removed, in seconds.
+    pub run_ttl: u32,
     /// The time limit of a Job in seconds.
     pub deadline: u32,
     /// The time in seconds in which an image must be there.
@@ -92,6 +94,7 @@ impl Default for FarmConfig {
             parallelism: 16,
             retries: 3,
             ttl: 3600,
+            run_ttl: 3600,
             deadline: 4 * 3600,
             image_timeout: 300,
             api_timeout: 600,

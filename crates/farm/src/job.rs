@@ -21,8 +21,10 @@ use crate::quantity::Memory;
 
 /// The label that selects all Jobs and pods of farms.
 pub const LABEL: &str = "app.kubernetes.io/name";
-/// Its value.
+/// Its value for those of steps.
 pub const NAME: &str = "wheelhouse-step";
+/// Its value for the Jobs of runs.
+pub const RUN: &str = "wheelhouse-run";
 /// The annotation with the digest of the step in full.
 pub const STEP: &str = "wheelhouse/step";
 /// The annotation with the package of the step.
@@ -70,13 +72,7 @@ impl Attempt<'_> {
     pub fn job(&self, config: &FarmConfig, owners: Vec<OwnerReference>) -> Result<Job> {
         let target: Target = self.step.target.parse()?;
         let image = config.image(&target)?;
-        let labels = BTreeMap::from([
-            (LABEL.to_owned(), NAME.to_owned()),
-            (
-                "app.kubernetes.io/managed-by".to_owned(),
-                "wheelhouse".to_owned(),
-            ),
-        ]);
+        let labels = labels(NAME);
         let annotations = BTreeMap::from([
             (STEP.to_owned(), self.digest.to_string()),
             (PACKAGE.to_owned(), self.step.to_string()),
@@ -103,14 +99,7 @@ impl Attempt<'_> {
                     .iter()
                     .map(|name| LocalObjectReference { name: name.clone() }),
             ),
-            security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    ..SeccompProfile::default()
-                }),
-                ..PodSecurityContext::default()
-            }),
+            security_context: Some(pod_security()),
             containers: vec![self.container(config, &image.image)],
             volumes: Some(volumes(config)),
             ..PodSpec::default()
@@ -191,19 +180,7 @@ impl Attempt<'_> {
                 limits: Some(BTreeMap::from([memory])),
                 ..ResourceRequirements::default()
             }),
-            security_context: Some(SecurityContext {
-                allow_privilege_escalation: Some(false),
-                run_as_non_root: Some(true),
-                capabilities: Some(Capabilities {
-                    drop: Some(vec!["ALL".to_owned()]),
-                    ..Capabilities::default()
-                }),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    ..SeccompProfile::default()
-                }),
-                ..SecurityContext::default()
-            }),
+            security_context: Some(container_security()),
             volume_mounts: Some(mounts),
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..Container::default()
@@ -211,8 +188,47 @@ impl Attempt<'_> {
     }
 }
 
+pub(crate) fn labels(name: &str) -> BTreeMap<String, String> {
+    let labels = [
+        (LABEL, name),
+        ("app.kubernetes.io/managed-by", "wheelhouse"),
+    ];
+    let labels = labels.into_iter();
+    labels
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn seccomp() -> SeccompProfile {
+    SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        ..SeccompProfile::default()
+    }
+}
+
+pub(crate) fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        seccomp_profile: Some(seccomp()),
+        ..PodSecurityContext::default()
+    }
+}
+
+pub(crate) fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            ..Capabilities::default()
+        }),
+        seccomp_profile: Some(seccomp()),
+        ..SecurityContext::default()
+    }
+}
+
 /// Collects `items`, or returns `None` if there are none, as the API server stores it.
-fn some<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
+pub(crate) fn some<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
     let items: Vec<T> = items.collect();
     (!items.is_empty()).then_some(items)
 }
@@ -273,8 +289,8 @@ mod tests {
             cache: "s3://wheels/cache",
         };
         let owner = OwnerReference {
-            api_version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
             name: "wheelhouse-run-1".to_owned(),
             uid: "1-2-3".to_owned(),
             ..OwnerReference::default()
@@ -332,7 +348,7 @@ mod tests {
         assert_eq!(spec["ttlSecondsAfterFinished"], 60);
         assert_eq!(spec["activeDeadlineSeconds"], 100);
         assert_eq!(spec["template"]["spec"]["restartPolicy"], "Never");
-        assert_eq!(job["metadata"]["ownerReferences"][0]["kind"], "ConfigMap");
+        assert_eq!(job["metadata"]["ownerReferences"][0]["kind"], "Job");
     }
 
     #[test]

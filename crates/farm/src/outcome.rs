@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 pub enum StepState {
     /// The Job is missing at the API server.
     Missing,
-    /// The pod cannot start yet.
+    /// The pod cannot start yet, or its node is lost.
     Waiting {
         /// The reason, as Kubernetes states it; empty while nothing is known.
         reason: String,
@@ -79,6 +79,10 @@ pub fn state(job: Option<&Job>, pod: Option<&Pod>) -> StepState {
     };
     let status = pod.status.as_ref();
     match status.and_then(|status| status.phase.as_deref()) {
+        Some("Running") if is_on_lost_node(pod) => {
+            let reason = format!("the node {} does not report", place(pod).node);
+            waiting(&reason, None)
+        }
         // The Job controller notices the end of a pod a moment later.
         Some("Running" | "Succeeded") => StepState::Running(place(pod)),
         Some("Failed") => StepState::Ended(ended(Some(pod))),
@@ -102,6 +106,16 @@ fn failure(job: &Job) -> Option<&str> {
         matches!(&*condition.type_, "Failed" | "FailureTarget") && condition.status == "True"
     })?;
     Some(failed.reason.as_deref().unwrap_or_default())
+}
+
+/// Returns whether the control plane has marked a running pod as not ready, because its node does not report. The node has
+/// reported last that the container is ready.
+fn is_on_lost_node(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    let is_unready = conditions.any(|it| it.type_ == "Ready" && it.status == "False");
+    is_unready && container(pod).is_some_and(|container| container.ready)
 }
 
 /// Returns why a pod ended, which was not well.
@@ -357,5 +371,29 @@ mod tests {
             pod: "wheelhouse-1-0-x".to_owned(),
         };
         assert_eq!(state(Some(&job), Some(&pod)), StepState::Running(place));
+    }
+
+    #[test]
+    fn pod_on_a_lost_node_waits_for_it() {
+        let job = job(&json!([]));
+        let state = |is_ready: &str, container: bool| {
+            let pod = pod(&json!({
+                "phase": "Running",
+                "conditions": [{ "type": "Ready", "status": is_ready }],
+                "containerStatuses": [{
+                    "name": "worker", "ready": container, "restartCount": 0, "image": "", "imageID": "",
+                    "state": { "running": {} },
+                }],
+            }));
+            state(Some(&job), Some(&pod))
+        };
+        let lost = StepState::Waiting {
+            reason: "the node node-1 does not report".to_owned(),
+            problem: None,
+        };
+        assert_eq!(state("False", true), lost);
+        for running in [state("True", true), state("False", false)] {
+            assert!(matches!(running, StepState::Running(_)), "{running:?}");
+        }
     }
 }

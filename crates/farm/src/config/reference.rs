@@ -181,6 +181,12 @@ static KEYS: &[Key] = {
             "The time after which a finished Job is removed, in seconds. Default: 3600.",
         ),
         key(
+            "run-ttl",
+            Number(1),
+            "The time after which the Jobs of a run are removed if it was killed, or cannot reach the API server, in seconds. Longer \
+             than the machine of the command may sleep. Default: 3600.",
+        ),
+        key(
             "deadline",
             Number(1),
             "The time limit of a Job in seconds. Default: 14400.",

@@ -5,74 +5,28 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Event as KubernetesEvent;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use serde_json::json;
-use tokio::task::JoinHandle;
+use kube::api::ListParams;
 use tracing::{debug, instrument};
-use wheelhouse_types::event::Wait;
 use wheelhouse_types::step::BuildStep;
 use wheelhouse_types::{Error, Event, Kind, Observer, Result, Sha256};
 
-use super::Kubernetes;
-use super::cleanup::release;
+use super::jobs::release;
+use super::reported::Reported;
 use super::watch::pods_of;
+use super::{Kubernetes, TICK, millis};
 use crate::job::Attempt;
-use crate::outcome::{JobOutcome, Place, StartProblem, StepState, state};
+use crate::outcome::{JobOutcome, StartProblem, StepState, state};
 use crate::quantity::Memory;
-
-/// Returns a duration in milliseconds, which is another one in unit tests.
-const fn millis(usual: u64, in_tests: u64) -> Duration {
-    Duration::from_millis(if cfg!(test) { in_tests } else { usual })
-}
-
-/// The time after which the state of a Job is judged again without a change.
-const TICK: Duration = millis(2000, 50);
 
 /// The time after which a Job without a pod is probably refused by a quota.
 const WITHOUT_POD: Duration = millis(5000, 200);
-
-/// The pause before a Job is created again that a quota did not admit.
-const QUOTA_PAUSE: Duration = millis(5000, 50);
 
 /// The end of an attempt that was not a failure of the build.
 enum End {
     Done,
     Lost(String),
     OutOfMemory,
-}
-
-/// The parts of a running attempt that were reported, so that each is reported once.
-#[derive(Default)]
-struct Reported {
-    waiting: String,
-    place: Option<Place>,
-    following: Option<JoinHandle<()>>,
-}
-
-impl Reported {
-    /// Reports why a step waits, unless it was reported.
-    fn waiting(&mut self, package: &str, reason: String, observer: &dyn Observer) {
-        if reason.is_empty() || self.waiting == reason {
-            return;
-        }
-        observer.observe(&Event::BuildWaiting {
-            package: package.to_owned(),
-            wait: Wait::Farm {
-                reason: reason.clone(),
-            },
-        });
-        self.waiting = reason;
-    }
-}
-
-impl Drop for Reported {
-    fn drop(&mut self) {
-        if let Some(task) = &self.following {
-            task.abort();
-        }
-    }
 }
 
 impl Kubernetes {
@@ -204,9 +158,9 @@ impl Kubernetes {
                             step: attempt.digest,
                         });
                         if observer.wants_output() {
-                            reported.following = Some(self.follow(&place.pod, observer));
+                            reported.follow(&place.pod, || self.follow(&place.pod, observer));
                         }
-                        reported.place = Some(place);
+                        reported.running(place);
                     }
                 }
                 StepState::Waiting {
@@ -265,74 +219,6 @@ impl Kubernetes {
         Err(Error::new(Kind::Build, message).with_hint(hint))
     }
 
-    /// Creates the Job, or becomes an owner of the one that there is. Waits while a quota does not admit it.
-    async fn create_or_adopt(
-        &self,
-        attempt: &Attempt<'_>,
-        observer: &Arc<dyn Observer>,
-    ) -> Result<()> {
-        let job = attempt.job(&self.config, vec![self.owner.reference().clone()])?;
-        let name = attempt.name();
-        let mut reported = Reported::default();
-        loop {
-            let parameters = PostParams::default();
-            let created = self.server.request(|| self.jobs.create(&parameters, &job));
-            match created.await? {
-                Ok(_) => {
-                    debug!(name, "created a Job");
-                    return Ok(());
-                }
-                Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                    if self.adopt(&name).await? {
-                        debug!(name, "adopted a Job");
-                        return Ok(());
-                    }
-                }
-                Err(kube::Error::Api(status)) if is_quota(&status) => {
-                    let package = attempt.step.to_string();
-                    reported.waiting(&package, status.message, &**observer);
-                    tokio::time::sleep(QUOTA_PAUSE).await;
-                }
-                Err(error) => {
-                    let action = format!("creating the Job of {}", attempt.step);
-                    return Err(self.server.rejected(&action, error));
-                }
-            }
-        }
-    }
-
-    /// Adds this run to the owners of a Job. Returns false if the Job is gone.
-    async fn adopt(&self, name: &str) -> Result<bool> {
-        let own = self.owner.reference();
-        loop {
-            let found = self.server.request(|| self.jobs.get_opt(name)).await?;
-            let found = found.map_err(|error| self.server.rejected("reading a Job", error))?;
-            let Some(job) = found else {
-                return Ok(false);
-            };
-            if job.metadata.deletion_timestamp.is_some() {
-                tokio::time::sleep(TICK).await;
-                continue;
-            }
-            let mut owners = job.metadata.owner_references.unwrap_or_default();
-            if owners.iter().any(|owner| owner.uid == own.uid) {
-                return Ok(true);
-            }
-            owners.push(own.clone());
-            let patch = owners_patch(&owners, job.metadata.resource_version.as_deref());
-            let parameters = PatchParams::default();
-            let patched = self
-                .server
-                .request(|| self.jobs.patch(name, &parameters, &patch));
-            match patched.await? {
-                Ok(_) => return Ok(true),
-                // The Job has changed since it was read, or is gone.
-                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
-                Err(error) => return Err(self.server.rejected("adopting a Job", error)),
-            }
-        }
-    }
-
     /// Judges a Job that has ended without success, with its pod as the server knows it now: the watches of Jobs and pods are
     /// independent of each other.
     async fn ended(&self, attempt: &Attempt<'_>, observer: &Arc<dyn Observer>) -> Result<End> {
@@ -386,29 +272,6 @@ impl Kubernetes {
             .max_by_key(|event| event.last_timestamp.clone());
         newest?.message
     }
-
-    async fn delete(&self, job: &str) {
-        let parameters = DeleteParams::background();
-        let deleted = self.jobs.delete(job, &parameters).await;
-        if let Err(error) = deleted {
-            debug!(job, %error, "failed to delete a Job");
-        }
-    }
-}
-
-/// Returns the patch that sets the owners of a Job, which is rejected if the Job has changed since `version`.
-pub(super) fn owners_patch(
-    owners: &[OwnerReference],
-    version: Option<&str>,
-) -> Patch<serde_json::Value> {
-    Patch::Merge(json!({
-        "metadata": { "ownerReferences": owners, "resourceVersion": version },
-    }))
-}
-
-/// Returns whether a request was rejected by a quota, which admits it later. The API server says so in its message only.
-fn is_quota(status: &kube::core::Status) -> bool {
-    status.is_forbidden() && status.message.contains("exceeded quota")
 }
 
 fn memory_of(job: &Job) -> Option<Memory> {

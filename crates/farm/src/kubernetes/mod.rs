@@ -1,29 +1,32 @@
 //! Steps as Jobs of Kubernetes.
 //!
-//! 1. [`Kubernetes::connect`] reads the kubeconfig, creates the `ConfigMap` that owns the Jobs of the run, and starts to watch the
+//! 1. [`Kubernetes::connect`] reads the kubeconfig, creates the Job without pods that owns those of the run, and starts to watch the
 //!    Jobs and pods of all runs in the namespace.
 //! 2. A step becomes a Job whose name is derived from its digest. If a Job of the step exists already, from a coordinator
 //!    that has died or that runs at the same time, it is adopted: the run becomes its second owner.
 //! 3. Each end of a Job that is not a failure of the build leads to the next attempt, which is a Job of its own.
-//! 4. [`Cleanup`] removes what only this run owns, also after an interruption. What a killed coordinator leaves is removed by
-//!    the TTL of its Jobs, or by a later run that finds its `ConfigMap` no longer renewed.
+//! 4. [`Cleanup`] removes what only this run owns, also after an interruption. What a killed coordinator leaves goes when
+//!    its own Job is no longer renewed, by the TTL of that.
 
 mod attempts;
 mod cleanup;
 mod connection;
+mod jobs;
 mod logs;
 mod owner;
+mod reported;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Event as KubernetesEvent, Pod};
+use k8s_openapi::api::core::v1::{Event as KubernetesEvent, Pod};
 use kube::Api;
 use tokio::task::JoinHandle;
 use tracing::debug;
@@ -37,6 +40,14 @@ pub use connection::Connection;
 use connection::Server;
 use owner::RunOwner;
 use watch::Watched;
+
+/// Returns a duration in milliseconds, which is another one in unit tests.
+const fn millis(usual: u64, in_tests: u64) -> Duration {
+    Duration::from_millis(if cfg!(test) { in_tests } else { usual })
+}
+
+/// The time after which the state of a Job is judged again without a change.
+const TICK: Duration = millis(2000, 50);
 
 /// The names of the Jobs that a run waits for.
 type ActiveJobs = Arc<Mutex<BTreeSet<String>>>;
@@ -64,7 +75,7 @@ impl Drop for Kubernetes {
 }
 
 impl Kubernetes {
-    /// Starts a run of the farm: creates its `ConfigMap`, and reads the Jobs and pods that there are.
+    /// Starts a run of the farm: creates its Job, and reads the Jobs and pods that there are.
     ///
     /// # Errors
     /// When the API server rejects a request, or is not reached within the `api-timeout` of `config`.
@@ -77,20 +88,18 @@ impl Kubernetes {
         let client = connection.client()?;
         let namespace = config.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-        let server = Server::new(&connection, &config, observer);
-        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
-        let owner = RunOwner::create(&maps, &server, connection.pod.as_deref(), &client).await?;
+        let server = Server::new(&connection, &config, Arc::clone(&observer));
+        let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
+        let pods = Api::namespaced(client.clone(), &namespace);
+        let pod = connection.pod.as_deref();
+        let owner = RunOwner::create(&jobs, &server, &config, pod, &client, &*observer).await?;
         let active = ActiveJobs::default();
-        let cleanup = Cleanup::new(connection, &namespace, &config, &owner, &active);
-        let (jobs, pods) = (
-            Api::namespaced(client.clone(), &namespace),
-            Api::namespaced(client.clone(), &namespace),
-        );
+        let cleanup = Cleanup::new(connection, &namespace, &owner, &active);
         let watched = Watched::start(&jobs, &pods, &server);
         server.within_limit(watched.ready()).await?;
         debug!(namespace, run = owner.name(), "connected to the farm");
         Ok(Self {
-            renewal: owner.renew(maps),
+            renewal: owner.renew(jobs.clone()),
             events: Api::namespaced(client, &namespace),
             config,
             cache,

@@ -86,11 +86,11 @@ async fn step_becomes_one_job_and_its_place_is_reported() {
     assert_eq!(server.created("jobs"), [job(0)]);
     // A finished Job counts towards quotas.
     assert!(server.names("jobs").is_empty());
-    assert_eq!(server.names("configmaps").len(), 1);
+    assert_eq!(server.names("runs").len(), 1);
     let placed = recorder.events("build-placed");
     assert!(placed[0].contains("node-1 (pod "), "{placed:?}");
     clean_up(&farm).await;
-    assert!(server.names("configmaps").is_empty());
+    assert!(server.names("runs").is_empty());
 }
 
 #[tokio::test]
@@ -195,6 +195,37 @@ async fn interrupted_run_removes_the_job_that_only_it_owns() {
 }
 
 #[tokio::test]
+async fn run_postpones_the_removal_of_its_jobs_while_it_lives() {
+    let server = FakeServer::start([Life::Endless]).await;
+    let recorder = Arc::default();
+    let farm = connect(&server, "run-ttl = 3", &recorder).await;
+    let [run] = &server.names("runs")[..] else {
+        panic!("not one Job of the run");
+    };
+    let ttl = || {
+        let job = server.object("runs", run);
+        job["spec"]["ttlSecondsAfterFinished"].as_u64().unwrap()
+    };
+    assert_eq!(ttl(), 3);
+    until(|| ttl() >= 5).await;
+    // The owner of the Jobs of steps is this one.
+    tokio::select! {
+        outcome = self::run(&farm, &recorder) => panic!("it ended: {outcome:?}"),
+        () = until(|| !server.names("jobs").is_empty()) => {}
+    }
+    let owner = &server.object("jobs", &job(0))["metadata"]["ownerReferences"][0];
+    assert_eq!(
+        (owner["kind"].as_str(), owner["name"].as_str()),
+        (Some("Job"), Some(&run[..]))
+    );
+    // A killed command renews nothing.
+    drop(farm);
+    let last = ttl();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(ttl(), last);
+}
+
+#[tokio::test]
 async fn attempts_continue_after_those_of_earlier_runs() {
     let server = FakeServer::start([Life::Exit(5, String::new()), Life::Done]).await;
     let recorder = Arc::default();
@@ -234,14 +265,28 @@ async fn step_that_was_finished_after_the_run_started_is_not_repeated() {
 #[tokio::test]
 async fn quota_is_waited_for_and_shown() {
     let server = FakeServer::start([Life::Refused("exceeded quota: pods".to_owned())]).await;
-    server.reject_jobs(2);
     let recorder = Arc::default();
     let farm = connect(&server, "", &recorder).await;
+    server.reject_jobs(2);
     run(&farm, &recorder).await.unwrap();
     let waiting = recorder.events("build-waiting");
     assert_eq!(waiting.len(), 2, "{waiting:?}");
     assert!(waiting[0].contains("exceeded quota: builds"), "{waiting:?}");
     assert!(waiting[1].contains("exceeded quota: pods"), "{waiting:?}");
+}
+
+#[tokio::test]
+async fn quota_that_rejects_a_run_is_waited_for_and_shown_once() {
+    let server = FakeServer::start([]).await;
+    server.reject_jobs(2);
+    let recorder = Arc::default();
+    connect(&server, "", &recorder).await;
+    let warnings = recorder.events("warning");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("exceeded quota: builds"),
+        "{warnings:?}"
+    );
 }
 
 #[tokio::test]

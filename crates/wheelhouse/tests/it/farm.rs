@@ -14,11 +14,13 @@ use crate::support::put_server::PutServer;
 use crate::support::sandbox::RunningProcess;
 use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, test_python, tree};
 
-/// The Pythons of the images, which the host has, too.
-const PYTHONS: [&str; 1] = ["3.11"];
+/// The Python of the host.
+const PYTHON: &str = "3.11";
 
 /// A cluster with a shared cache.
 struct Farm {
+    /// The Pythons of the images.
+    pythons: &'static [&'static str],
     cluster: RefCell<Cluster>,
     cache: PutServer,
 }
@@ -36,11 +38,13 @@ fn image(python: &str) -> String {
 }
 
 impl Farm {
-    fn start() -> Self {
-        let trees = PYTHONS.map(|python| Buildah::with_python(python).base_archive());
-        let names = PYTHONS.map(image);
-        let images: Vec<(&str, PathBuf)> = names.iter().map(String::as_str).zip(trees).collect();
+    fn start(pythons: &'static [&'static str]) -> Self {
+        let tree = |python: &&'static str| Buildah::with_python(python).base_archive();
+        let names: Vec<String> = pythons.iter().map(|python| image(python)).collect();
+        let names = names.iter().map(String::as_str);
+        let images: Vec<(&str, PathBuf)> = names.zip(pythons.iter().map(tree)).collect();
         Self {
+            pythons,
             cluster: RefCell::new(Cluster::start(&images)),
             cache: PutServer::start(),
         }
@@ -67,13 +71,13 @@ impl Farm {
 
 impl Machine<'_> {
     fn configure(&self, settings: &str) {
-        let images = PYTHONS.map(|python| {
+        let images = self.farm.pythons.iter().map(|python| {
             let image = image(python);
             format!("[[images]]\nimage = '{image}'\npython = '{python}'\n")
         });
+        let images: String = images.collect();
         let text = format!(
-            "service-account = 'wheelhouse-step'\ncache-secret = 'wheelhouse-cache'\ncpu = '100m'\n{settings}\n{}",
-            images.concat()
+            "service-account = 'wheelhouse-step'\ncache-secret = 'wheelhouse-cache'\ncpu = '100m'\n{settings}\n{images}"
         );
         self.sandbox.write("farm.toml", &text);
     }
@@ -93,6 +97,13 @@ impl Machine<'_> {
 
     fn build(&self, arguments: &[&str]) -> RunResult {
         self.start(arguments).finish()
+    }
+
+    fn download(&self, arguments: &[&str]) -> RunResult {
+        let options = self.options();
+        let options = options.iter().map(String::as_str);
+        let arguments: Vec<&str> = options.chain(arguments.iter().copied()).collect();
+        self.sandbox.download(&self.index, &arguments)
     }
 
     /// Returns another machine with an empty cache that builds the same without the farm.
@@ -118,13 +129,19 @@ impl Machine<'_> {
         }
     }
 
-    /// Counts the objects that were ever created.
+    /// Counts the objects of steps that were ever created.
     fn created(&self, resource: &str) -> usize {
-        self.farm
-            .cluster
-            .borrow()
-            .created(self.namespace, resource)
-            .len()
+        self.steps(resource).len()
+    }
+
+    /// Returns the objects of steps that were ever created.
+    fn steps(&self, resource: &str) -> Vec<Value> {
+        let cluster = self.farm.cluster.borrow();
+        let mut created = cluster.created(self.namespace, resource);
+        created.retain(|object| {
+            object["metadata"]["labels"]["app.kubernetes.io/name"] == "wheelhouse-step"
+        });
+        created
     }
 
     /// Checks that each step was carried out once: its record was put once under its key and once under the ordinary one.
@@ -144,10 +161,9 @@ impl Machine<'_> {
                 .farm
                 .cluster
                 .borrow()
-                .objects(self.namespace, "jobs,pods,configmaps");
+                .objects(self.namespace, "jobs,pods");
             let names = left.iter().map(|object| &object["metadata"]["name"]);
-            // The cluster puts its certificate into each namespace.
-            let names: Vec<&Value> = names.filter(|name| **name != "kube-root-ca.crt").collect();
+            let names: Vec<&Value> = names.collect();
             if names.is_empty() {
                 return;
             }
@@ -174,7 +190,7 @@ fn slow(name: &str, seconds: u32) -> Sdist {
 #[test]
 #[cfg_attr(not(feature = "test-kubernetes"), ignore = "requires Kubernetes")]
 fn steps_become_jobs_and_nothing_is_left() {
-    let farm = Farm::start();
+    let farm = Farm::start(&[PYTHON]);
     let machine = farm.machine("steps", "memory = '256Mi'");
     let index = &machine.index;
     index.add_sdist(&Sdist::new("app", "1.0").requires("tool").reports("extra"));
@@ -213,12 +229,88 @@ fn steps_become_jobs_and_nothing_is_left() {
     // A failed build is not repeated.
     assert_eq!(machine.created("jobs"), 3);
     machine.assert_empty();
+
+    let cache = machine.sandbox.cache();
+    let (out, cache) = (machine.sandbox.out(), cache.to_str().unwrap());
+    let options = machine.options();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let url = index.url();
+    let out = out.to_str().unwrap();
+    let rebuild = ["rebuild", out, "--cache-dir", cache, "--index-url", &url];
+    let result = machine
+        .sandbox
+        .wheelhouse(&[&rebuild, &options[..]].concat());
+    result.assert_success();
+    // Neither the wheel nor its build requirement comes from the cache.
+    assert_eq!(machine.created("jobs"), 5, "{}", result.stderr);
+    machine.assert_empty();
+}
+
+#[test]
+#[cfg_attr(not(feature = "test-kubernetes"), ignore = "requires Kubernetes")]
+fn each_target_is_built_with_its_image() {
+    let farm = Farm::start(&[PYTHON, "3.13"]);
+    two_targets(&farm);
+    lost_node(&farm);
+}
+
+fn two_targets(farm: &Farm) {
+    let machine = farm.machine("targets", "memory = '256Mi'");
+    let index = &machine.index;
+    // A wheel that fits every platform would be built on the host for all targets.
+    let app = Sdist::new("app", "1.0").requires("tool");
+    index.add_sdist(&app.platform_wheel());
+    index.add_sdist(&Sdist::new("tool", "1.0"));
+    let targets = ["--build", "--verify", "--target", "host,3.13-linux"];
+    let result = machine.download(&[&["app"], &targets[..]].concat());
+    result.assert_success();
+    let mut pythons = Vec::new();
+    for directory in std::fs::read_dir(machine.sandbox.out()).unwrap() {
+        let manifest = directory.unwrap().path().join("wheelhouse.json");
+        let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+        let wheels = manifest["wheels"].as_array().unwrap();
+        assert_eq!(wheels.len(), 1);
+        assert_eq!(wheels[0]["filename"], "app-1.0-py3-none-linux_x86_64.whl");
+        let python = wheels[0]["built"]["python"].as_str().unwrap();
+        pythons.push(python.rsplit_once('.').unwrap().0.to_owned());
+    }
+    pythons.sort();
+    assert_eq!(pythons, ["cpython 3.11", "cpython 3.13"]);
+    let jobs = machine.steps("jobs");
+    let mut images: Vec<_> = jobs
+        .iter()
+        .map(|job| &job["spec"]["template"]["spec"]["containers"][0]["image"])
+        .collect();
+    images.sort_by_key(|image| image.to_string());
+    // The build requirement is a step for each, since its wheel is known only when it is built.
+    let expected = [image(PYTHON), image(PYTHON), image("3.13"), image("3.13")];
+    assert_eq!(images, expected.iter().collect::<Vec<_>>());
+    machine.assert_empty();
+}
+
+/// Loses the only node while a step runs there. The step waits for it: Kubernetes evicts no pods when all nodes are lost.
+fn lost_node(farm: &Farm) {
+    let machine = farm.machine("node", "memory = '256Mi'");
+    machine.index.add_sdist(&slow("alpha", 5));
+    let mut run = machine.start(&["alpha", "--verbose"]);
+    machine.running_pod(&mut run);
+    farm.cluster.borrow_mut().control("stop", "kubelet");
+    let end = Instant::now() + Duration::from_mins(1);
+    while !run.output().contains("the node localhost does not report") {
+        assert!(!run.is_over(), "{}", run.output());
+        assert!(Instant::now() < end, "{}", run.output());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    farm.cluster.borrow_mut().control("start", "kubelet");
+    run.finish().assert_success();
+    machine.assert_once();
+    machine.assert_empty();
 }
 
 #[test]
 #[cfg_attr(not(feature = "test-kubernetes"), ignore = "requires Kubernetes")]
 fn each_fault_repeats_its_step_or_ends_in_one_message() {
-    let farm = Farm::start();
+    let farm = Farm::start(&[PYTHON]);
     killed_and_evicted_pods(&farm);
     exceeded_memory(&farm);
     exceeded_disk(&farm);
@@ -342,7 +434,7 @@ fn missing_image(farm: &Farm) {
 #[test]
 #[cfg_attr(not(feature = "test-kubernetes"), ignore = "requires Kubernetes")]
 fn no_step_runs_twice_after_lost_api_server_and_killed_command() {
-    let farm = Farm::start();
+    let farm = Farm::start(&[PYTHON]);
     let machine = farm.machine("restarts", "memory = '256Mi'");
     machine.index.add_sdist(&slow("alpha", 6));
     let mut run = machine.start(&["alpha"]);
@@ -364,6 +456,15 @@ fn no_step_runs_twice_after_lost_api_server_and_killed_command() {
     machine.build(&["beta"]).assert_success();
     assert_eq!((machine.created("jobs"), machine.created("pods")), (2, 2));
     machine.assert_once();
+
+    // What a killed command leaves goes by itself.
+    let killed = farm.machine("killed", "memory = '256Mi'\nrun-ttl = 5");
+    killed.index.add_sdist(&slow("delta", 60));
+    let mut run = killed.start(&["delta"]);
+    killed.running_pod(&mut run);
+    run.kill();
+    run.finish();
+    killed.assert_empty();
 
     // After an interruption, the command removes its Jobs.
     machine.index.add_sdist(&slow("gamma", 60));
@@ -396,13 +497,13 @@ fn api_server_accepts_examples_with_least_rights() {
         &["patch", "jobs.batch"],
         &["watch", "pods"],
         &["get", "pods", "--subresource", "log"],
-        &["create", "configmaps"],
     ] {
         assert!(coordinator(action), "{action:?}");
     }
     for action in [
         &["create", "pods"][..],
         &["get", "secrets"],
+        &["create", "configmaps"],
         &["get", "pods", "--subresource", "exec"],
         &["create", "rolebindings.rbac.authorization.k8s.io"],
         &["list", "nodes"],

@@ -302,7 +302,12 @@ impl FakeServer {
             });
             (code, status.to_string())
         };
-        let kind = parts[0];
+        // The Jobs of runs have no pods.
+        let is_run = match (method, parts) {
+            ("POST", _) => String::from_utf8_lossy(body).contains("\"generateName\""),
+            _ => parts.len() > 1 && parts[1].starts_with("wheelhouse-run-"),
+        };
+        let kind = if is_run { "runs" } else { parts[0] };
         let find = |name: &str| {
             let state = self.lock();
             let key = (kind.to_owned(), name.to_owned());
@@ -336,7 +341,7 @@ impl FakeServer {
                 if find(name).is_some() {
                     return failure(409, "AlreadyExists", "it exists");
                 }
-                if kind == "jobs" && self.lock().rejected > 0 {
+                if parts[0] == "jobs" && self.lock().rejected > 0 {
                     self.lock().rejected -= 1;
                     return failure(
                         403,
@@ -363,10 +368,12 @@ impl FakeServer {
                         {
                             return failure(409, "Conflict", "it has changed");
                         }
-                        for key in ["ownerReferences", "annotations"] {
-                            if !patch["metadata"][key].is_null() {
-                                object["metadata"][key] = patch["metadata"][key].clone();
-                            }
+                        if !patch["metadata"]["ownerReferences"].is_null() {
+                            object["metadata"]["ownerReferences"] =
+                                patch["metadata"]["ownerReferences"].clone();
+                        }
+                        if let Some(ttl) = patch.pointer("/spec/ttlSecondsAfterFinished") {
+                            object["spec"]["ttlSecondsAfterFinished"] = ttl.clone();
                         }
                         (200, self.put(kind, "MODIFIED", object).to_string())
                     }
