@@ -18,8 +18,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::linked_image::{self, LinkedImage};
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Hashes, Kind, Location, Origin, PackageName, Result, Source,
-    Version,
+    Artifact, Distribution, Error, Hashes, Kind, Listing, Location, Origin, PackageName, Result,
+    Source, Version,
 };
 
 use crate::index::locked_files::LockedFiles;
@@ -72,9 +72,7 @@ fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str
         location,
         size: None,
         hashes: Hashes(fragment_digests(fragment).collect()),
-        uploaded: None,
-        yanked: None,
-        provenance: None,
+        listing: Listing::default(),
         project_status: None,
         subdirectory: subdirectory.map(Path::to_owned),
     }
@@ -187,9 +185,7 @@ impl Distributions {
                 filename,
                 size: Some(known.size),
                 hashes: Hashes::sha256_only(known.sha256),
-                uploaded: None,
-                yanked: None,
-                provenance: None,
+                listing: Listing::default(),
                 project_status: None,
                 subdirectory: None,
             });
@@ -199,9 +195,11 @@ impl Distributions {
             location,
             size: file.size,
             hashes: hashes(file, url.fragment()),
-            uploaded: file.upload_time_utc_ms,
-            yanked: file.yanked.as_deref().and_then(yanked),
-            provenance: None,
+            listing: Listing {
+                uploaded: file.upload_time_utc_ms,
+                yanked: file.yanked.as_deref().and_then(yanked),
+                provenance: None,
+            },
             project_status: None,
             subdirectory: None,
         })
@@ -214,12 +212,10 @@ impl Distributions {
         name: &PackageName,
         file: &File,
     ) -> Result<Artifact> {
-        let artifact = self.artifact(file)?;
-        Ok(Artifact {
-            provenance: self.records.provenance(index.url(), name, &file.filename),
-            project_status: self.records.status(index.url(), name),
-            ..artifact
-        })
+        let mut artifact = self.artifact(file)?;
+        artifact.listing.provenance = self.records.provenance(index.url(), name, &file.filename);
+        artifact.project_status = self.records.status(index.url(), name);
+        Ok(artifact)
     }
 
     /// Converts `dist`, which has the `version` if its own is not known.

@@ -260,12 +260,7 @@ impl<'a> AdditionUpdate<'a> {
                     ..sdist
                 }),
             }
-            manifest
-                .wheels
-                .sort_by(|one, other| one.filename.cmp(&other.filename));
-            manifest
-                .sdists
-                .sort_by(|one, other| one.filename.cmp(&other.filename));
+            manifest.sort_stored_files();
             if let Some(status) = addition
                 .status
                 .clone()

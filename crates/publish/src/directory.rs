@@ -235,13 +235,7 @@ impl<'a> DirectoryUpdate<'a> {
         };
         update.compare()?;
         let mut manifest = manifest.clone();
-        manifest
-            .wheels
-            .sort_by(|one, other| one.filename.cmp(&other.filename));
-        manifest
-            .sdists
-            .sort_by(|one, other| one.filename.cmp(&other.filename));
-        manifest.crates.sort();
+        manifest.sort_stored_files();
         let files = update.desired.iter();
         let files = files.filter(|(_, content)| matches!(content, FileContent::Bytes(_)));
         manifest.files = files.map(|(name, _)| (*name).to_owned()).collect();

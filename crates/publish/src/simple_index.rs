@@ -12,7 +12,9 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use wheelhouse_types::{Manifest, PackageName, ProjectStatus, Sha256, Version, upload_time};
+use wheelhouse_types::{
+    Listing, Manifest, PackageName, ProjectStatus, Sha256, Version, upload_time,
+};
 
 /// The version of the API that the pages state: the newest whose fields they have.
 pub const API_VERSION: &str = "1.4";
@@ -41,12 +43,8 @@ pub struct IndexedWheel {
     pub requires_python: Option<String>,
     /// The digest of the file `FILENAME.metadata`, if there is one.
     pub metadata: Option<Sha256>,
-    /// The reason for yanking the file, if it was yanked; may be empty.
-    pub yanked: Option<String>,
-    /// The upload time in milliseconds since 1970-01-01 UTC, if known.
-    pub uploaded: Option<i64>,
-    /// The absolute URL of the attestations of the file (PEP 740), if known.
-    pub provenance: Option<String>,
+    /// The statements of the index that the file is from.
+    pub listing: Listing,
 }
 
 /// A project, as its page describes it.
@@ -127,9 +125,7 @@ pub fn indexed_files(
             size: wheel.size,
             requires_python: wheel.requires_python.clone(),
             metadata: metadata.map(|bytes| Sha256::of(&bytes)),
-            yanked: wheel.yanked.clone(),
-            uploaded: wheel.uploaded,
-            provenance: wheel.provenance.clone(),
+            listing: wheel.listing.clone(),
         })
     });
     let sdists = manifest.sdists.iter().map(|sdist| {
@@ -141,9 +137,7 @@ pub fn indexed_files(
             size: sdist.size,
             requires_python: sdist.requires_python.clone(),
             metadata: None,
-            yanked: sdist.yanked.clone(),
-            uploaded: sdist.uploaded,
-            provenance: sdist.provenance.clone(),
+            listing: sdist.listing.clone(),
         })
     });
     wheels.chain(sdists).flatten().collect()
@@ -255,14 +249,14 @@ fn anchor(wheel: &IndexedWheel, base: &str) -> String {
         attribute("data-core-metadata", &format!("sha256={metadata}"));
         attribute("data-dist-info-metadata", &format!("sha256={metadata}"));
     }
-    if let Some(reason) = &wheel.yanked {
+    if let Some(reason) = &wheel.listing.yanked {
         attribute("data-yanked", reason);
     }
     // Not in a standard, but uv reads it, so that `--exclude-newer` works with HTML, too.
-    if let Some(time) = wheel.uploaded.and_then(upload_time::to_text) {
+    if let Some(time) = wheel.listing.uploaded.and_then(upload_time::to_text) {
         attribute("data-upload-time", &time);
     }
-    if let Some(url) = &wheel.provenance {
+    if let Some(url) = &wheel.listing.provenance {
         attribute("data-provenance", url);
     }
     let _ = writeln!(anchor, ">{}</a><br>", escape_html(&wheel.filename));
@@ -332,9 +326,9 @@ fn project_file(wheel: &IndexedWheel) -> ProjectFile<'_> {
         requires_python: wheel.requires_python.as_deref(),
         // Without the older key `dist-info-metadata`, whose object is an error for pip 22.3 to 23.0 (PEP 714).
         core_metadata: wheel.metadata.map(|sha256| FileHashes { sha256 }),
-        yanked: wheel.yanked.as_deref().map(YankedStatus::from),
-        upload_time: wheel.uploaded.and_then(upload_time::to_text),
-        provenance: wheel.provenance.as_deref(),
+        yanked: wheel.listing.yanked.as_deref().map(YankedStatus::from),
+        upload_time: wheel.listing.uploaded.and_then(upload_time::to_text),
+        provenance: wheel.listing.provenance.as_deref(),
     }
 }
 

@@ -81,8 +81,14 @@ impl<'a> Bill<'a> {
         details: Vec<WheelDetails>,
         created: Option<i64>,
     ) -> Self {
-        let wheels = manifest.wheels.iter().filter_map(|wheel| wheel.uploaded);
-        let sdists = manifest.sdists.iter().filter_map(|sdist| sdist.uploaded);
+        let wheels = manifest
+            .wheels
+            .iter()
+            .filter_map(|wheel| wheel.listing.uploaded);
+        let sdists = manifest
+            .sdists
+            .iter()
+            .filter_map(|sdist| sdist.listing.uploaded);
         let newest = wheels.chain(sdists).max();
         let files = manifest.distributions();
         let files: Vec<String> = files

@@ -32,7 +32,9 @@ impl Filter {
     fn admits(&self, distribution: &Distribution) -> bool {
         let indexed = &distribution.indexed;
         match self {
-            Self::UploadedBefore(limit) => indexed.uploaded.is_some_and(|time| time < *limit),
+            Self::UploadedBefore(limit) => {
+                indexed.listing.uploaded.is_some_and(|time| time < *limit)
+            }
             Self::Allowed(allowed) => allowed
                 .get(&indexed.name)
                 .is_some_and(|specifiers| specifiers.contains(&indexed.version)),

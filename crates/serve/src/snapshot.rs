@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use wheelhouse_publish::{IndexedWheel, simple_index};
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
-use wheelhouse_types::{Manifest, PackageName, Sha256, Version, limits};
+use wheelhouse_types::{Listing, Manifest, PackageName, Sha256, Version, limits};
 
 use crate::index::{Distribution, Index};
 use crate::served_file::{FileVersion, OpenFiles, ServedFile, is_missing};
@@ -284,9 +284,7 @@ impl Files<'_> {
             size: file.size()?,
             requires_python,
             metadata: metadata.as_ref().map(|(_, sha256)| *sha256),
-            yanked: None,
-            uploaded: None,
-            provenance: None,
+            listing: Listing::default(),
         };
         let distribution = Distribution {
             indexed: Arc::new(indexed),

@@ -22,7 +22,9 @@ use wheelhouse_fs::digest::Algorithm;
 use wheelhouse_publish::addition::AddedEntry;
 use wheelhouse_publish::{AddOutcome, Addition, DirectoryPublisher};
 use wheelhouse_types::manifest::{MANIFEST_NAME, Sdist, Wheel};
-use wheelhouse_types::{Error, Kind, Manifest, Origin, PackageName, StatusMarker, Version, limits};
+use wheelhouse_types::{
+    Error, Kind, Listing, Manifest, Origin, PackageName, StatusMarker, Version, limits,
+};
 
 use crate::incoming::{self, DistributionName, FileLocks, Incoming, ReceiveError, ReceivedFile};
 use crate::respond;
@@ -255,7 +257,10 @@ fn entry(
     requires_python: Option<String>,
 ) -> AddedEntry {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-    let uploaded = now.and_then(|time| i64::try_from(time.as_millis()).ok());
+    let listing = Listing {
+        uploaded: now.and_then(|time| i64::try_from(time.as_millis()).ok()),
+        ..Listing::default()
+    };
     let (name, version) = (filename.name.to_string(), filename.version.to_string());
     let (sha256, size) = (received.digests.sha256, received.digests.length);
     let text = filename.text.clone();
@@ -270,9 +275,7 @@ fn entry(
             dependencies: Vec::new(),
             origin: Origin::Upload,
             source: text,
-            yanked: None,
-            uploaded,
-            provenance: None,
+            listing,
             added: true,
             build_only: false,
             built: None,
@@ -287,9 +290,7 @@ fn entry(
             origin: Origin::Upload,
             source: text,
             requires_python,
-            yanked: None,
-            uploaded,
-            provenance: None,
+            listing,
             added: true,
             build_only: false,
         })

@@ -12,7 +12,7 @@ use wheelhouse_publish::simple_index::{indexed_files, metadata_name};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::manifest::{MANIFEST_NAME, PREVIOUS_NAME};
 use wheelhouse_types::{
-    Error, Kind, Manifest, PackageName, Result, Sha256, Version, WheelFilename, limits,
+    Error, Kind, Listing, Manifest, PackageName, Result, Sha256, Version, WheelFilename, limits,
 };
 
 use crate::facts::{SiteFile, WheelhouseFacts};
@@ -114,9 +114,7 @@ fn scan(directory: &Path) -> Result<Vec<SiteFile>> {
                 size,
                 requires_python,
                 metadata: metadata.as_deref().map(Sha256::of),
-                yanked: None,
-                uploaded: None,
-                provenance: None,
+                listing: Listing::default(),
             },
             metadata,
         });

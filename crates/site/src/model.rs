@@ -321,12 +321,14 @@ impl Draft {
                 tags: Tags::of(&indexed.filename),
                 requires_python: requires_python.map(|text| text::line(text, VERSION)),
                 yanked: indexed
+                    .listing
                     .yanked
                     .as_deref()
                     .map(|reason| Clipped::new(reason, PLACE)),
-                uploaded: indexed.uploaded.and_then(text::date),
+                uploaded: indexed.listing.uploaded.and_then(text::date),
                 has_metadata: indexed.metadata.is_some(),
                 attestations: indexed
+                    .listing
                     .provenance
                     .as_deref()
                     .and_then(|url| Some(metadata::web_url(url)?.0)),

@@ -7,7 +7,7 @@ use wheelhouse_publish::IndexedWheel;
 use wheelhouse_site::{
     LinkContext, ReportLocation, Site, SiteFile, Verification, WheelhouseFacts, asset,
 };
-use wheelhouse_types::{Manifest, Sha256};
+use wheelhouse_types::{Listing, Manifest, Sha256};
 
 /// Creates a wheel with the headers `metadata`.
 fn file(filename: &str, metadata: &str) -> SiteFile {
@@ -21,9 +21,10 @@ fn file(filename: &str, metadata: &str) -> SiteFile {
             size: 1_000 * filename.len() as u64,
             requires_python: Some(">=3.9".to_owned()),
             metadata: Some(Sha256::of(metadata.as_bytes())),
-            yanked: None,
-            uploaded: Some(1_700_000_000_000),
-            provenance: None,
+            listing: Listing {
+                uploaded: Some(1_700_000_000_000),
+                ..Listing::default()
+            },
         },
         metadata: Some(Arc::from(metadata.as_bytes())),
     }
@@ -257,8 +258,8 @@ fn hostile_metadata_is_text() {
          Project-URL: click, JAVASCRIPT:alert(1)\nProvides-Extra: <b>\nRequires-Dist: <script>alert(1)</script>\n\
          Requires-Dist: alpha ; extra == '<i>'\n";
     let mut evil = file("evil-1.0-py3-none-any.whl", hostile);
-    evil.indexed.yanked = Some("<script>yanked</script>".to_owned());
-    evil.indexed.provenance = Some("javascript:alert(1)".to_owned());
+    evil.indexed.listing.yanked = Some("<script>yanked</script>".to_owned());
+    evil.indexed.listing.provenance = Some("javascript:alert(1)".to_owned());
     let lengthy = file(
         "lengthy-1.0-py3-none-any.whl",
         &format!("Summary: {long}\n"),

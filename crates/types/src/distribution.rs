@@ -9,7 +9,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use crate::redact::redacted;
-use crate::{Hashes, ProjectStatus};
+use crate::{Hashes, Listing, ProjectStatus};
 
 /// One version of one package, as a resolution settled it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +90,14 @@ impl Source {
             Self::Tree { .. } | Self::Git { .. } => None,
         }
     }
+
+    /// Returns the statements of the index about the file behind the source.
+    #[must_use]
+    pub fn listing(&self) -> Listing {
+        self.artifact()
+            .map(|artifact| artifact.listing.clone())
+            .unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Source {
@@ -115,12 +123,8 @@ pub struct Artifact {
     pub size: Option<u64>,
     /// The digests published by the index, the URL's fragment or the lock.
     pub hashes: Hashes,
-    /// The upload time at the index, in milliseconds since 1970-01-01 UTC.
-    pub uploaded: Option<i64>,
-    /// The reason for yanking (PEP 592), if the index has yanked the file; empty if it gives none.
-    pub yanked: Option<String>,
-    /// The URL of the attestations of the file at its index (PEP 740).
-    pub provenance: Option<String>,
+    /// The statements of the index.
+    pub listing: Listing,
     /// The status of the project at the index (PEP 792), unless it is active.
     pub project_status: Option<ProjectStatus>,
     /// The directory inside a direct sdist that holds the project.

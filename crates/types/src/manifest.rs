@@ -7,7 +7,7 @@ use uv_normalize::PackageName;
 
 use crate::provenance::BuildInputs;
 use crate::sandbox::Protection;
-use crate::{Hashes, Origin, ProjectStatus, Sha256, Target, upload_time};
+use crate::{Hashes, Listing, Origin, ProjectStatus, Sha256, Target};
 
 /// The name of the manifest in a wheelhouse.
 pub const MANIFEST_NAME: &str = "wheelhouse.json";
@@ -126,6 +126,15 @@ impl Manifest {
         }
     }
 
+    /// Sorts the wheels, sdists and crates.
+    pub fn sort_stored_files(&mut self) {
+        self.wheels
+            .sort_by(|one, other| one.filename.cmp(&other.filename));
+        self.sdists
+            .sort_by(|one, other| one.filename.cmp(&other.filename));
+        self.crates.sort();
+    }
+
     /// Returns the names of the projects of all files, which are normalized and may repeat.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let wheels = self.wheels.iter().map(|wheel| wheel.name.as_str());
@@ -196,20 +205,9 @@ pub struct Sdist {
     /// The `Requires-Python` of its metadata, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
-    /// The reason for yanking (PEP 592), if the index has yanked it; empty if it gives none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub yanked: Option<String>,
-    /// The upload time at the index, in milliseconds since 1970-01-01 UTC.
-    #[serde(
-        default,
-        rename = "upload-time",
-        with = "upload_time",
-        skip_serializing_if = "upload_time::is_absent"
-    )]
-    pub uploaded: Option<i64>,
-    /// The URL of the attestations of the file at its index (PEP 740).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provenance: Option<String>,
+    /// The statements of the index.
+    #[serde(flatten)]
+    pub listing: Listing,
     /// True if a server added it, by an upload or from an index: it belongs to no set, and runs keep it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub added: bool,
@@ -242,20 +240,9 @@ pub struct Wheel {
     pub origin: Origin,
     /// The location of the wheel, or of the source that it was built from, without credentials.
     pub source: String,
-    /// The reason for yanking (PEP 592), if the index has yanked it; empty if it gives none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub yanked: Option<String>,
-    /// The upload time at the index, in milliseconds since 1970-01-01 UTC; of a built wheel that of its sdist.
-    #[serde(
-        default,
-        rename = "upload-time",
-        with = "upload_time",
-        skip_serializing_if = "upload_time::is_absent"
-    )]
-    pub uploaded: Option<i64>,
-    /// The URL of the attestations of the file at its index (PEP 740).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provenance: Option<String>,
+    /// The statements of the index; the upload time of a built wheel is that of its sdist.
+    #[serde(flatten)]
+    pub listing: Listing,
     /// True if a server added it, by an upload or from an index: it belongs to no set, and runs keep it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub added: bool,

@@ -1,30 +1,23 @@
 use std::collections::BTreeMap;
 
 use wheelhouse_types::manifest::PREVIOUS_NAME;
-use wheelhouse_types::{Origin, StatusMarker};
+use wheelhouse_types::{Listing, Origin, StatusMarker};
 
 use super::*;
-use crate::directory::tests::support::{InterruptedFs, SampleSet, state};
+use crate::directory::tests::support::{InterruptedFs, SampleSet, state, wheel};
 
 fn addition(filename: &str, text: &str) -> Addition {
     let (name, _) = filename.split_once('-').unwrap();
     Addition {
         entry: AddedEntry::Wheel(Wheel {
-            filename: filename.to_owned(),
             name: name.to_owned(),
-            version: "1".to_owned(),
-            sha256: Sha256::of(text.as_bytes()),
-            size: text.len() as u64,
-            requires_python: None,
-            dependencies: Vec::new(),
             origin: Origin::Upload,
             source: filename.to_owned(),
-            yanked: None,
-            uploaded: Some(1_714_564_800_000),
-            provenance: None,
-            added: false,
-            build_only: false,
-            built: None,
+            listing: Listing {
+                uploaded: Some(1_714_564_800_000),
+                ..Listing::default()
+            },
+            ..wheel(filename, text)
         }),
         metadata: Some(format!("Name: {name}\n").into_bytes()),
         status: None,

@@ -2,7 +2,7 @@ mod clients;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use wheelhouse_types::StatusMarker;
+use wheelhouse_types::{Listing, StatusMarker};
 
 use super::*;
 
@@ -15,9 +15,7 @@ fn wheel(filename: &str, name: &str, version: &str) -> IndexedWheel {
         size: 1234,
         requires_python: None,
         metadata: None,
-        yanked: None,
-        uploaded: None,
-        provenance: None,
+        listing: Listing::default(),
     }
 }
 
@@ -60,12 +58,18 @@ fn renders_pages_of_the_standards() {
         IndexedWheel {
             requires_python: Some(">=3.8,<4 & \"x\"".to_owned()),
             metadata: Some(Sha256::of(b"metadata")),
-            uploaded: Some(1_714_564_800_123),
-            provenance: Some("https://index.example/provenance?a&b".to_owned()),
+            listing: Listing {
+                uploaded: Some(1_714_564_800_123),
+                provenance: Some("https://index.example/provenance?a&b".to_owned()),
+                ..Listing::default()
+            },
             ..wheel("my_lib-1.10-py3-none-any.whl", "My.Lib", "1.10")
         },
         IndexedWheel {
-            yanked: Some("<broken>".to_owned()),
+            listing: Listing {
+                yanked: Some("<broken>".to_owned()),
+                ..Listing::default()
+            },
             ..wheel(
                 "my_lib-1.9+local.1-py3-none-any.whl",
                 "my-lib",
@@ -73,7 +77,10 @@ fn renders_pages_of_the_standards() {
             )
         },
         IndexedWheel {
-            yanked: Some(String::new()),
+            listing: Listing {
+                yanked: Some(String::new()),
+                ..Listing::default()
+            },
             ..wheel("other-1!2.0-py3-none-any.whl", "other", "1!2.0")
         },
     ];

@@ -74,7 +74,7 @@ impl PullThrough {
         let newest = stream::iter(public).map(async |name| {
             let page = self.fallback.page(&name).await.ok()??;
             let files = page.files.values().map(|file| &file.indexed);
-            let releases = files.filter(|file| file.yanked.is_none());
+            let releases = files.filter(|file| file.listing.yanked.is_none());
             let versions = releases.map(|file| &file.version);
             let newest = versions.filter(|version| !version.any_prerelease()).max()?;
             Some((name, newest.clone()))

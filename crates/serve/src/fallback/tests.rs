@@ -7,6 +7,7 @@ use axum::http::Response as HttpResponse;
 use axum::routing::get;
 use hyper::header::IF_NONE_MATCH;
 use wheelhouse_archive::testing::{METADATA as TEXT, WHEEL_NAME, WheelSample};
+use wheelhouse_types::Listing;
 use wheelhouse_types::manifest::MANIFEST_NAME;
 
 use super::*;
@@ -198,8 +199,8 @@ async fn fetches_each_file_once() {
     let [wheel] = &manifest.wheels[..] else {
         panic!()
     };
-    assert_eq!(wheel.uploaded, Some(1_714_564_800_000));
-    let provenance = wheel.provenance.as_deref();
+    assert_eq!(wheel.listing.uploaded, Some(1_714_564_800_000));
+    let provenance = wheel.listing.provenance.as_deref();
     assert_eq!(provenance, Some("https://index.example/provenance"));
     assert!(wheel.added);
     assert!(!serde_json::to_string(&manifest).unwrap().contains("secret"));
@@ -335,9 +336,7 @@ async fn keeps_serving_while_index_is_down() {
         size: 4,
         requires_python: None,
         metadata: None,
-        yanked: None,
-        uploaded: None,
-        provenance: None,
+        listing: Listing::default(),
     };
     let page = sample.json(&[&kept]).await;
     assert_eq!(page["files"].as_array().unwrap().len(), 1);

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use url::Url;
 use wheelhouse_publish::IndexedWheel;
 use wheelhouse_types::redact::without_credentials;
-use wheelhouse_types::{PackageName, ProjectStatus, Sha256, StatusMarker, upload_time};
+use wheelhouse_types::{Listing, PackageName, ProjectStatus, Sha256, StatusMarker, upload_time};
 
 use crate::incoming::DistributionName;
 
@@ -239,13 +239,15 @@ fn usable(
                 metadata: metadata
                     .filter(|_| filename.is_wheel)
                     .and_then(|metadata| metadata.sha256()),
-                yanked: match file.yanked {
-                    None | Some(Yanked::Flag(false)) => None,
-                    Some(Yanked::Flag(true)) => Some(String::new()),
-                    Some(Yanked::Reason(reason)) => Some(reason),
+                listing: Listing {
+                    yanked: match file.yanked {
+                        None | Some(Yanked::Flag(false)) => None,
+                        Some(Yanked::Flag(true)) => Some(String::new()),
+                        Some(Yanked::Reason(reason)) => Some(reason),
+                    },
+                    uploaded: file.upload_time.and_then(|time| upload_time::parse(&time)),
+                    provenance: provenance.map(|url| without_credentials(&url).into()),
                 },
-                uploaded: file.upload_time.and_then(|time| upload_time::parse(&time)),
-                provenance: provenance.map(|url| without_credentials(&url).into()),
             };
             Some((filename.text, UpstreamFile { indexed, url }))
         })
@@ -307,9 +309,11 @@ mod tests {
                 size,
                 requires_python: Some(">=3 <4".to_owned()),
                 metadata: Some(digest),
-                yanked: Some("why".to_owned()),
-                uploaded: Some(1_714_564_800_123),
-                provenance: Some("https://host/p".to_owned()),
+                listing: Listing {
+                    yanked: Some("why".to_owned()),
+                    uploaded: Some(1_714_564_800_123),
+                    provenance: Some("https://host/p".to_owned()),
+                },
             };
             assert_eq!(file.indexed, expected);
         }

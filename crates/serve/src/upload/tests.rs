@@ -168,7 +168,13 @@ async fn adds_wheel_once() {
     assert_eq!(wheel.sha256, Sha256::of(&WheelSample::new().bytes()));
     assert_eq!(wheel.origin, Origin::Upload);
     assert_eq!(wheel.requires_python.as_deref(), Some(">=3.8"));
-    assert!(wheel.added && wheel.uploaded.is_some_and(|time| time > 1_700_000_000_000));
+    assert!(
+        wheel.added
+            && wheel
+                .listing
+                .uploaded
+                .is_some_and(|time| time > 1_700_000_000_000)
+    );
     let files = [
         "example-1.0-py3-none-any.whl",
         "example-1.0-py3-none-any.whl.metadata",

@@ -16,7 +16,7 @@ use super::{path, time};
 use crate::lock::Package;
 use crate::redact::without_credentials;
 use crate::toml_reader::TomlReader;
-use crate::{Artifact, Hashes, Location, Origin, Result, Source};
+use crate::{Artifact, Hashes, Listing, Location, Origin, Result, Source};
 
 /// Returns the index of the wheel to use, or `None` if none fits the target.
 pub(super) type ChooseWheel<'a> = dyn FnMut(&[WheelFilename]) -> Option<usize> + 'a;
@@ -217,9 +217,10 @@ fn read_artifact(entry: &TomlReader<'_>, filename: Option<&str>, base: &Path) ->
         location,
         size: size.map_err(|_| entry.error("size", "is negative"))?,
         hashes: read_hashes(&entry.required("hashes", entry.entry("hashes")?)?)?,
-        uploaded: read_uploaded(entry)?,
-        yanked: None,
-        provenance: None,
+        listing: Listing {
+            uploaded: read_uploaded(entry)?,
+            ..Listing::default()
+        },
         project_status: None,
         subdirectory: None,
     })

@@ -262,8 +262,8 @@ fn read_package(
     if let Some(tool) = tool.as_ref() {
         hashes = tool.strings("required-hashes")?;
         if let Source::Wheel(artifact) | Source::Sdist(artifact) = &mut source {
-            artifact.yanked = tool.string("yanked")?.map(str::to_owned);
-            artifact.provenance = tool.string("provenance")?.map(str::to_owned);
+            artifact.listing.yanked = tool.string("yanked")?.map(str::to_owned);
+            artifact.listing.provenance = tool.string("provenance")?.map(str::to_owned);
             let marker = tool.string("project-status")?.and_then(StatusMarker::parse);
             let reason = tool.string("project-status-reason")?.map(str::to_owned);
             artifact.project_status = marker.map(|status| ProjectStatus { status, reason });

@@ -197,14 +197,14 @@ fn write_entry(text: &mut TomlWriter, entry: &EntryWriter<'_>, base: &Path) {
         }
     }
     let mut artifacts = entry.sources.iter().filter_map(|source| source.artifact());
-    if let Some(reason) = artifacts.find_map(|artifact| artifact.yanked.as_deref()) {
+    if let Some(reason) = artifacts.find_map(|artifact| artifact.listing.yanked.as_deref()) {
         tool.string("yanked", reason);
     }
     // The table is that of the package, so that it can only describe one file.
     if let [source] = &entry.sources[..]
         && let Some(artifact) = source.artifact()
     {
-        if let Some(url) = &artifact.provenance {
+        if let Some(url) = &artifact.listing.provenance {
             tool.string("provenance", url);
         }
         if let Some(status) = &artifact.project_status {
@@ -340,7 +340,7 @@ fn write_git(text: &mut TomlWriter, source: &Source, table: &str) {
 }
 
 fn write_artifact(text: &mut TomlWriter, artifact: &Artifact, base: &Path) {
-    if let Some(time) = artifact.uploaded.and_then(time::to_datetime) {
+    if let Some(time) = artifact.listing.uploaded.and_then(time::to_datetime) {
         text.plain("upload-time", time);
     }
     match &artifact.location {

@@ -40,7 +40,7 @@ impl AttestedFile {
         Some(Self {
             filename: artifact.filename.clone(),
             sha256,
-            url: artifact.provenance.clone()?,
+            url: artifact.listing.provenance.clone()?,
         })
     }
 }

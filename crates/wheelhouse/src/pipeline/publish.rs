@@ -19,7 +19,7 @@ use super::check_metadata::{self, SetMember};
 use super::lock_file::lock_name;
 use super::published_files::{
     GENERATOR, StorePlacer, complete_hashes, conflicting_files, lock_artifact, manifest_build,
-    manifest_target, provenance_file,
+    manifest_target, provenance_file, wheel_listing,
 };
 use super::report::RunReport;
 use super::wheel_metadata::CoreMetadata;
@@ -272,7 +272,6 @@ fn manifest_wheel(wheel: &DirectoryWheel<'_>) -> Wheel {
     let DirectoryWheel {
         package, artifact, ..
     } = wheel;
-    let published = package.source.artifact();
     let dependencies = wheel.dependencies.iter();
     Wheel {
         filename: artifact.filename.clone(),
@@ -284,12 +283,7 @@ fn manifest_wheel(wheel: &DirectoryWheel<'_>) -> Wheel {
         dependencies: dependencies.map(ToString::to_string).collect(),
         origin: package.origin.clone(),
         source: package.source.to_string(),
-        yanked: published.and_then(|artifact| artifact.yanked.clone()),
-        uploaded: published.and_then(|artifact| artifact.uploaded),
-        // That of a built wheel's sdist is not about the wheel.
-        provenance: published
-            .filter(|_| artifact.built.is_none())
-            .and_then(|artifact| artifact.provenance.clone()),
+        listing: wheel_listing(&package.source, artifact.built.is_some()),
         added: false,
         build_only: wheel.build_only,
         built: artifact

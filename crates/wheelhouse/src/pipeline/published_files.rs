@@ -10,8 +10,8 @@ use wheelhouse_types::manifest::Wheel;
 use wheelhouse_types::secrets::mask;
 use wheelhouse_types::target::KERNEL_MARKERS;
 use wheelhouse_types::{
-    Artifact, Error, Event, Hashes, Kind, Location, Observer, Result, Sha256, Source, Target,
-    manifest,
+    Artifact, Error, Event, Hashes, Kind, Listing, Location, Observer, Result, Sha256, Source,
+    Target, manifest,
 };
 
 /// Identifies this program in manifests.
@@ -24,12 +24,20 @@ pub(super) fn lock_artifact(filename: &str, stored: &StoredFile, output: &Path) 
         location: Location::Path(output.join(filename)),
         size: Some(stored.size),
         hashes: Hashes::sha256_only(stored.sha256),
-        uploaded: None,
-        yanked: None,
-        provenance: None,
+        listing: Listing::default(),
         project_status: None,
         subdirectory: None,
     }
+}
+
+/// Returns the statements of the index about the wheel of `source`.
+pub(super) fn wheel_listing(source: &Source, is_built: bool) -> Listing {
+    let mut listing = source.listing();
+    if is_built {
+        // The attestations are those of the sdist.
+        listing.provenance = None;
+    }
+    listing
 }
 
 /// Adds the digest of the received file to `source` if the index published none, because a lock names

@@ -26,8 +26,8 @@ use wheelhouse_types::request::{
 use wheelhouse_types::step::{BuildStep, StepFile, StepSandboxMode};
 use wheelhouse_types::target::Platform;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Event, Hashes, Kind, Location, Observer, Origin, Request,
-    Result, Sha256, Source, Target, WheelFilename,
+    Artifact, Distribution, Error, Event, Hashes, Kind, Listing, Location, Observer, Origin,
+    Request, Result, Sha256, Source, Target, WheelFilename,
 };
 
 use super::context::{RunContext, RunInputs};
@@ -108,9 +108,7 @@ pub async fn carry_out(job: StepJob, observer: Arc<dyn Observer>) -> Result<Buil
             location: Location::Path(source),
             size: Some(step.source.size),
             hashes: Hashes::sha256_only(step.source.sha256),
-            uploaded: None,
-            yanked: None,
-            provenance: None,
+            listing: Listing::default(),
             project_status: None,
             subdirectory: step.subdirectory.clone(),
         }),

@@ -5,7 +5,7 @@ use std::path::Path;
 use wheelhouse_publish::addition::AddedEntry;
 use wheelhouse_publish::{AddOutcome, Addition, DirectoryPublisher};
 use wheelhouse_types::manifest::{self, MANIFEST_NAME, PREVIOUS_NAME};
-use wheelhouse_types::{Manifest, Origin};
+use wheelhouse_types::{Listing, Manifest, Origin};
 
 use crate::support::{Index, Sandbox, Sdist, Wheel, sha256, tree};
 
@@ -59,7 +59,7 @@ fn records_upload_times() {
     for _ in 0..2 {
         sandbox.build(&index, &["alpha", "gamma"]).assert_success();
         let wheels = manifest(&sandbox.out()).wheels;
-        let times: Vec<_> = wheels.iter().map(|wheel| wheel.uploaded).collect();
+        let times: Vec<_> = wheels.iter().map(|wheel| wheel.listing.uploaded).collect();
         // The wheel that was built has the time of its sdist.
         assert_eq!(times, [of_alpha, None, of_gamma]);
         let page = |format: &str| {
@@ -75,7 +75,7 @@ fn records_upload_times() {
         .download(&index, &["alpha", "--no-bootstrap"])
         .assert_success();
     let wheels = manifest(&sandbox.out()).wheels;
-    let times: Vec<_> = wheels.iter().map(|wheel| wheel.uploaded).collect();
+    let times: Vec<_> = wheels.iter().map(|wheel| wheel.listing.uploaded).collect();
     assert_eq!(times, [of_alpha, None]);
 }
 
@@ -101,9 +101,7 @@ fn keeps_files_that_a_server_added() {
         dependencies: Vec::new(),
         origin: Origin::Upload,
         source: wheel.filename(),
-        yanked: None,
-        uploaded: None,
-        provenance: None,
+        listing: Listing::default(),
         added: true,
         build_only: false,
         built: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheelhouse_types::manifest::{SCHEMA, Wheel};
-use wheelhouse_types::{Error, Kind, Origin, Sha256};
+use wheelhouse_types::{Error, Kind, Listing, Origin, Sha256};
 
 use super::super::*;
 use crate::wheelhouse::FilePlacer;
@@ -44,20 +44,13 @@ impl SampleSet {
         Manifest {
             schema: SCHEMA.to_owned(),
             generator: "test".to_owned(),
-            targets: Vec::new(),
-            requirements: Vec::new(),
             request: "request".to_owned(),
             wheels: self
                 .wheels
                 .iter()
                 .map(|(name, text)| wheel(name, text))
                 .collect(),
-            sets: Vec::new(),
-            sdists: Vec::new(),
-            crates: Vec::new(),
-            project_status: BTreeMap::new(),
-            files: Vec::new(),
-            found: Vec::new(),
+            ..Manifest::default()
         }
     }
 
@@ -97,9 +90,7 @@ pub(crate) fn wheel(name: &str, text: &str) -> Wheel {
         dependencies: Vec::new(),
         origin: Origin::Direct,
         source: String::new(),
-        yanked: None,
-        uploaded: None,
-        provenance: None,
+        listing: Listing::default(),
         added: false,
         build_only: false,
         built: None,

@@ -7,9 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
 use wheelhouse_types::manifest::{SCHEMA, Wheel};
-use wheelhouse_types::{Manifest, Origin, Result};
+use wheelhouse_types::{Manifest, Result};
 
 use super::super::*;
+use crate::directory::tests::support::wheel;
 use crate::{DirectoryPublisher, FilePlacer, WheelhouseContents};
 use wheelhouse_archive::testing::{METADATA, WHEEL_NAME, WheelSample};
 
@@ -26,16 +27,11 @@ impl FilePlacer for SingleFilePlacer {
 fn published() -> tempfile::TempDir {
     let bytes = WheelSample::new().bytes();
     let indexed = IndexedWheel {
-        filename: WHEEL_NAME.to_owned(),
-        name: "example".parse().unwrap(),
-        version: "1.0".parse().unwrap(),
         sha256: Sha256::of(&bytes),
         size: bytes.len() as u64,
         requires_python: Some(">=3.8".to_owned()),
         metadata: Some(Sha256::of(METADATA.as_bytes())),
-        yanked: None,
-        uploaded: None,
-        provenance: None,
+        ..super::wheel(WHEEL_NAME, "example", "1.0")
     };
     let files = BTreeMap::from([(format!("{WHEEL_NAME}.metadata"), METADATA.into())]);
     let wheelhouse = WheelhouseContents {
@@ -56,36 +52,19 @@ fn published() -> tempfile::TempDir {
     directory
 }
 
-fn manifest(wheel: &IndexedWheel) -> Manifest {
+fn manifest(indexed: &IndexedWheel) -> Manifest {
     Manifest {
         schema: SCHEMA.to_owned(),
         generator: "test".to_owned(),
-        targets: Vec::new(),
-        requirements: Vec::new(),
-        request: String::new(),
         wheels: vec![Wheel {
-            filename: wheel.filename.clone(),
-            name: wheel.name.to_string(),
-            version: wheel.version.to_string(),
-            sha256: wheel.sha256,
-            size: wheel.size,
-            requires_python: wheel.requires_python.clone(),
-            dependencies: Vec::new(),
-            origin: Origin::Direct,
-            source: String::new(),
-            yanked: None,
-            uploaded: None,
-            provenance: None,
-            added: false,
-            build_only: false,
-            built: None,
+            name: indexed.name.to_string(),
+            version: indexed.version.to_string(),
+            sha256: indexed.sha256,
+            size: indexed.size,
+            requires_python: indexed.requires_python.clone(),
+            ..wheel(&indexed.filename, "")
         }],
-        sets: Vec::new(),
-        sdists: Vec::new(),
-        crates: Vec::new(),
-        project_status: BTreeMap::new(),
-        files: Vec::new(),
-        found: Vec::new(),
+        ..Manifest::default()
     }
 }
 

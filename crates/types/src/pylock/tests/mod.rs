@@ -8,8 +8,8 @@ use std::path::Path;
 use super::{read, write, write_with_files};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::{
-    Artifact, Hashes, Location, LockedCrate, Origin, PackageName, ProjectStatus, Result, Sha256,
-    Source, StatusMarker,
+    Artifact, Hashes, Listing, Location, LockedCrate, Origin, PackageName, ProjectStatus, Result,
+    Sha256, Source, StatusMarker,
 };
 
 const BASE: &str = "/srv/application";
@@ -37,9 +37,10 @@ fn artifact(filename: &str, location: Location) -> Artifact {
         location,
         size: Some(63_152),
         hashes: Hashes::sha256_only(Sha256::of(filename.as_bytes())),
-        uploaded: Some(1_737_804_610_164),
-        yanked: None,
-        provenance: None,
+        listing: Listing {
+            uploaded: Some(1_737_804_610_164),
+            ..Listing::default()
+        },
         project_status: None,
         subdirectory: None,
     }
@@ -116,7 +117,7 @@ fn from_index() -> Vec<Package> {
 fn with_secrets() -> Package {
     let location = at("https://user:secret@example.com/b/confuse-2.0.tar.gz#sha256=ab");
     let mut sdist = artifact("confuse-2.0.tar.gz", location);
-    sdist.uploaded = Some(951_782_400_000);
+    sdist.listing.uploaded = Some(951_782_400_000);
     let origin = Origin::Index {
         url: "https://user:secret@example.com/simple".to_owned(),
     };
@@ -193,7 +194,7 @@ fn keeps_what_an_index_says_of_a_file() {
         "a-1-py3-none-any.whl",
         at("https://host/a-1-py3-none-any.whl"),
     );
-    wheel.provenance = Some("https://host/a.provenance".to_owned());
+    wheel.listing.provenance = Some("https://host/a.provenance".to_owned());
     wheel.project_status = Some(ProjectStatus {
         status: StatusMarker::Archived,
         reason: Some("moved".to_owned()),
@@ -312,7 +313,12 @@ fn reads_lock_of_uv_for_one_target() {
         "markupsafe-3.0.4-cp311-cp311-win32.whl"
     );
     assert_eq!(filename(&read_for("riscv64")), "markupsafe-3.0.4.tar.gz");
-    let uploaded = read_for("win32")[0].source.artifact().unwrap().uploaded;
+    let uploaded = read_for("win32")[0]
+        .source
+        .artifact()
+        .unwrap()
+        .listing
+        .uploaded;
     assert_eq!(uploaded, Some(1_790_982_288_000));
 }
 

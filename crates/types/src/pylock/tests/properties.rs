@@ -13,7 +13,7 @@ use super::{artifact, base, name, read_first};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::pylock::{write, write_with_files};
 use crate::{
-    Artifact, Hashes, Location, LockedCrate, Origin, PackageName, Sha256, Source, Version,
+    Artifact, Hashes, Listing, Location, LockedCrate, Origin, PackageName, Sha256, Source, Version,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -75,9 +75,11 @@ fn file(filename: String) -> impl Strategy<Value = Artifact> {
                 location,
                 size,
                 hashes: Hashes(hashes),
-                uploaded,
-                yanked,
-                provenance: None,
+                listing: Listing {
+                    uploaded,
+                    yanked,
+                    provenance: None,
+                },
                 project_status: None,
                 subdirectory: subdirectory.map(PathBuf::from),
             },

@@ -16,7 +16,7 @@ use super::super::attestations::{AttestedFile, ProvenanceObjects};
 use super::super::lock_file::lock_name;
 use super::super::published_files::{
     GENERATOR, StorePlacer, complete_hashes, conflicting_files, lock_artifact, manifest_build,
-    manifest_target, provenance_file,
+    manifest_target, provenance_file, wheel_listing,
 };
 use super::super::report::RunReport;
 use super::super::wheel_metadata::CoreMetadata;
@@ -267,10 +267,7 @@ impl CollectedSet {
             dependencies,
             origin: distribution.origin.clone(),
             source: distribution.source.to_string(),
-            yanked: yanked(file),
-            uploaded: uploaded(file),
-            // That of a built wheel's sdist is not about the wheel.
-            provenance: file.built.is_none().then(|| provenance(file)).flatten(),
+            listing: wheel_listing(&distribution.source, file.built.is_some()),
             added: false,
             build_only: !file.is_locked,
             built: file
@@ -293,18 +290,6 @@ fn locked_files(files: Vec<CollectedFile>) -> BTreeMap<PackageName, CollectedFil
         .collect()
 }
 
-fn yanked(file: &CollectedFile) -> Option<String> {
-    file.distribution.source.artifact()?.yanked.clone()
-}
-
-fn provenance(file: &CollectedFile) -> Option<String> {
-    file.distribution.source.artifact()?.provenance.clone()
-}
-
-fn uploaded(file: &CollectedFile) -> Option<i64> {
-    file.distribution.source.artifact()?.uploaded
-}
-
 fn version(file: &CollectedFile) -> Result<String> {
     let version = file.distribution.version.as_ref();
     version.map(ToString::to_string).ok_or_else(|| {
@@ -325,9 +310,7 @@ fn sdist(file: &CollectedFile) -> Result<Sdist> {
         origin: file.distribution.origin.clone(),
         source: file.distribution.source.to_string(),
         requires_python: None,
-        yanked: yanked(file),
-        uploaded: uploaded(file),
-        provenance: provenance(file),
+        listing: file.distribution.source.listing(),
         added: false,
         build_only: !file.is_locked,
     })

@@ -24,8 +24,8 @@ use wheelhouse_types::lock::Build;
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::request::HashPolicy;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Hashes, Kind, Location, LockedCrate, PackageName, Result,
-    Source, Version, limits,
+    Artifact, Distribution, Error, Hashes, Kind, Listing, Location, LockedCrate, PackageName,
+    Result, Source, Version, limits,
 };
 
 use super::crate_provider::StoredCrate;
@@ -427,9 +427,7 @@ fn remote_file(filename: String, url: Url) -> Artifact {
         location: Location::Url(url),
         size: None,
         hashes: Hashes::default(),
-        uploaded: None,
-        yanked: None,
-        provenance: None,
+        listing: Listing::default(),
         project_status: None,
         subdirectory: None,
     }

@@ -163,6 +163,7 @@ fn link_differences(link: &PageLink, expected: &BTreeMap<String, PageFile>) -> V
 mod tests {
     use super::*;
     use wheelhouse_publish::IndexedWheel;
+    use wheelhouse_types::Listing;
 
     fn indexed(name: &str) -> IndexedWheel {
         IndexedWheel {
@@ -173,9 +174,7 @@ mod tests {
             size: 7,
             requires_python: Some(">=3.8,<4 & \"more\"".to_owned()),
             metadata: Some(Sha256::of(b"metadata")),
-            yanked: None,
-            uploaded: None,
-            provenance: None,
+            listing: Listing::default(),
         }
     }
 
