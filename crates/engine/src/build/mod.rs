@@ -29,7 +29,7 @@ use wheelhouse_types::provenance::BuildInputs;
 use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Distribution, Error, Observer, PackageName, Request, Version};
 
-use crate::index::lenient_pages::SkippedFiles;
+use crate::index::skipped_files::SkippedFiles;
 use crate::requirements::{config_settings, package_settings};
 use bytecode::Bytecode;
 use sandbox::BuildSandboxes;

@@ -25,7 +25,7 @@ use super::requirements::BuildRequirements;
 use super::{BuildRequest, BuildState, Failures};
 use crate::artifact_provider::{BuildResources, BuildSource, WheelFile};
 use crate::error::EngineError;
-use crate::index::lenient_pages::SkippedFiles;
+use crate::index::skipped_files::SkippedFiles;
 
 impl From<&BuildRequest<'_>> for SessionRequest {
     fn from(request: &BuildRequest<'_>) -> Self {

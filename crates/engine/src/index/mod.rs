@@ -9,9 +9,12 @@ pub(crate) mod lenient_pages;
 pub(crate) mod local_pages;
 pub(crate) mod locked_files;
 pub(crate) mod metadata_digests;
+mod page_html;
 pub(crate) mod page_links;
 pub(crate) mod page_records;
 pub(crate) mod prefetch;
+pub(crate) mod skipped_files;
+mod usable_file;
 pub(crate) mod wheel_ranges;
 
 use std::collections::BTreeSet;
@@ -30,10 +33,11 @@ use crate::network::client;
 use crate::network::clients::Clients;
 use crate::target::TargetEnvironment;
 use find_links::FindLinks;
-use lenient_pages::{LenientPages, SkippedFiles};
+use lenient_pages::LenientPages;
 use locked_files::LockedFiles;
 use page_records::PageRecords;
 use prefetch::{IndexPages, IndexPrefetcher, PageReader};
+use skipped_files::SkippedFiles;
 use wheel_ranges::WheelRanges;
 
 /// The indexes and `--find-links` locations of a run.

@@ -7,9 +7,11 @@
 //! Generic over uv's [`BuildContext`]: builds, which resolve their own requirements, are the business of `dispatch`.
 
 pub(crate) mod attempts;
+mod build_requirements;
 pub(crate) mod direct_references;
 mod format_policy;
 pub(crate) mod inputs;
+mod lock;
 pub(crate) mod metadata_cache;
 pub(crate) mod prefer_binary;
 pub(crate) mod prereleases;
@@ -25,49 +27,35 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use petgraph::visit::EdgeRef as _;
 use tokio::sync::Semaphore;
 use uv_cache::{Cache, CacheBucket};
 use uv_client::RegistryClient;
 use uv_configuration::BuildOptions;
 use uv_distribution::DistributionDatabase;
-use uv_distribution_types::{
-    BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, RegistrySourceDist, Requirement,
-    Resolution, ResolvedDist, SourceDist,
-};
+use uv_distribution_types::{Diagnostic, Dist, Identifier as _, Requirement};
 use uv_git::GitResolver;
 use uv_git_types::{GitLfs, GitOid, GitReference, GitUrl};
-use uv_pep440::VersionSpecifiers;
-use uv_platform_tags::PlatformTag;
 use uv_redacted::DisplaySafeUrl;
-use uv_requirements::LookaheadResolver;
-use uv_resolver::{
-    Flexibility, InMemoryIndex, Manifest, MetadataResponse, OptionsBuilder, ResolveError,
-};
 use uv_types::{BuildContext, BuildStack};
 use wheelhouse_types::error::Context as _;
-use wheelhouse_types::lock::Package;
 use wheelhouse_types::request;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Kind, Lock, PackageName, Request, Result, Source, Target,
-    Version,
+    Artifact, Distribution, Error, Kind, Lock, PackageName, Request, Result, Source, Version,
 };
 
 use crate::artifact_provider::{ArtifactProvider, build_cycle_error};
-use crate::build::constraints::BuildConstraints;
-use crate::convert::{Distributions, published_python, required_hashes};
+use crate::convert::Distributions;
 use crate::error::explain;
 use crate::index::IndexState;
 use crate::network::clients::Clients;
 use crate::requirements;
 use crate::requirements::local_trees::LocalTrees;
-use crate::target::{TargetEnvironment, minor_version};
+use crate::target::TargetEnvironment;
 use inputs::ResolverInputs;
-use metadata_cache::{BacktrackLimit, MetadataCache};
+use lock::{platform_bound, sdists};
+use metadata_cache::MetadataCache;
 use provider::WheelMetadata;
 use requires_python::RequiresPythonFilter;
-use solution::Solution;
-use solve::Solve;
 
 /// Preferences and constraints of one resolution in addition to the request.
 pub struct ResolveOptions<'a> {
@@ -276,275 +264,4 @@ impl<C: BuildContext> ResolverContext<'_, C> {
             warnings,
         })
     }
-
-    fn lock(&self, solution: &Solution, inputs: &ResolverInputs) -> Result<Lock> {
-        let dependencies = dependencies(&solution.resolution);
-        let mut packages = Vec::new();
-        for (resolved, _) in solution.resolution.hashes() {
-            let ResolvedDist::Installable { dist, version } = resolved else {
-                continue;
-            };
-            let required = required_hashes(&inputs.hasher, dist);
-            let metadata = solution.index.distributions().get(&dist.distribution_id());
-            let metadata = metadata.as_deref().and_then(|response| match response {
-                MetadataResponse::Found(archive) => Some(&archive.metadata),
-                _ => None,
-            });
-            let version = version
-                .as_ref()
-                .or_else(|| metadata.map(|metadata| &metadata.version));
-            let distribution = self
-                .state
-                .distributions
-                .distribution(dist, version, required)?;
-            let requires_python = metadata.and_then(|metadata| metadata.requires_python.as_ref());
-            check_target(&inputs.target_env, dist, &distribution, requires_python)?;
-            packages.push(Package {
-                version: distribution.version.ok_or_else(|| unknown_version(dist))?,
-                requires_python: requires_python.map(ToString::to_string),
-                dependencies: dependencies
-                    .get(dist.name())
-                    .into_iter()
-                    .flatten()
-                    .cloned()
-                    .collect(),
-                name: distribution.name,
-                origin: distribution.origin,
-                source: distribution.source,
-                required_hashes: distribution.required_hashes,
-            });
-        }
-        packages.sort_by(|left, right| left.name.cmp(&right.name));
-        let target = &inputs.target_env.target;
-        Ok(Lock {
-            request: String::new(),
-            files: BTreeMap::new(),
-            environment: environment_marker(target),
-            requires_python: Some(format!(">={}", minor_version(&target.python_version))),
-            packages,
-            builds: Vec::new(),
-        })
-    }
-
-    /// Resolves build requirements within `constraints`, once for each target.
-    ///
-    /// # Errors
-    /// `Build` if no set of versions satisfies them, or the constraints do not allow the solution.
-    pub(crate) async fn resolve_build_requirements(
-        &self,
-        requirements: &[Requirement],
-        constraints: &BuildConstraints,
-        target_env: &TargetEnvironment,
-    ) -> Result<Vec<Distribution>> {
-        let resolutions = || {
-            let resolutions = self.state.build_resolutions.lock();
-            resolutions.expect("no panic while locked")
-        };
-        let texts: Vec<String> = requirements.iter().map(|one| format!("`{one}`")).collect();
-        let texts = texts.join(", ");
-        let key = (
-            target_env.target.full_name(),
-            format!("{texts} {}", constraints.key),
-        );
-        if let Some(known) = resolutions().get(&key) {
-            tracing::debug!(
-                requirements = texts,
-                "build requirements are resolved already"
-            );
-            return Ok(known.clone());
-        }
-        tracing::debug!(requirements = texts, "resolving build requirements");
-        let resolved = self
-            .solve_build_requirements(requirements, constraints, target_env)
-            .await
-            .map_err(|error| constraints.with_upgrade_hint(error))
-            .context(Kind::Build, || {
-                format!("failed to resolve the build requirements {texts}")
-            })?;
-        constraints.check(&resolved)?;
-        resolutions().insert(key, resolved.clone());
-        Ok(resolved)
-    }
-
-    async fn solve_build_requirements(
-        &self,
-        requirements: &[Requirement],
-        constraints: &BuildConstraints,
-        target_env: &TargetEnvironment,
-    ) -> Result<Vec<Distribution>> {
-        let state = self.state;
-        let hasher = constraints.hasher.clone();
-        let hasher = hasher
-            .augment_with_requirements(requirements.iter())
-            .context(Kind::Build, || {
-                "the hashes of the build requirements contradict each other".to_owned()
-            })?;
-        // An aborted resolution leaves pending entries that never complete, so the index is not shared.
-        let index = InMemoryIndex::default();
-        let markers = target_env.markers.markers();
-        let applicable: Vec<&Requirement> = requirements
-            .iter()
-            .filter(|requirement| requirement.evaluate_markers(Some(markers), &[]))
-            .collect();
-        Box::pin(self.read_legacy_sdists(applicable.iter().copied(), &hasher, &index)).await?;
-        Box::pin(self.read_archives(applicable.into_iter(), markers, &hasher, &index)).await?;
-        let (lookaheads, hasher) = LookaheadResolver::new(
-            requirements,
-            &constraints.constraints,
-            &uv_configuration::Overrides::default(),
-            &uv_configuration::Excludes::default(),
-            &hasher,
-            &index,
-            self.database(),
-        )
-        .resolve(&target_env.environment())
-        .await
-        .map_err(|error| explain(&error, "failed to read a direct reference"))?;
-        let manifest = Manifest::simple(requirements.to_vec())
-            .with_constraints(constraints.constraints.clone())
-            .with_lookaheads(lookaheads);
-        let options = OptionsBuilder::new()
-            .exclude_newer(state.index.exclude_newer().clone())
-            .index_strategy(state.index.strategy())
-            .build_options(state.build_options.clone())
-            .flexibility(Flexibility::Fixed)
-            .build();
-        let solve = Solve {
-            context: self,
-            target_env,
-            hasher: &hasher,
-            build_options: &state.build_options,
-            flat_index: &state
-                .index
-                .flat_index(target_env, &hasher, &state.build_options),
-            index: &index,
-            metadata_cache: &state.build_metadata,
-            backtracking: &BacktrackLimit::unlimited(),
-            without_dependencies: false,
-        };
-        match solve.run(manifest, options).await {
-            Ok(output) => state
-                .distributions
-                .of_resolution(&Resolution::from(output), &hasher),
-            Err(error) => Err(self.build_failure(error).await),
-        }
-    }
-
-    async fn build_failure(&self, error: ResolveError) -> Error {
-        let lines = &self.state.request.build_constraints;
-        report::explain_failure(error, lines, &self.state.build_metadata, self.state).await
-    }
-}
-
-/// Checks what uv does not: that a wheel of a direct reference is for the target, and the `Requires-Python` of direct
-/// references and of files whose metadata was not read.
-fn check_target(
-    target_env: &TargetEnvironment,
-    dist: &Dist,
-    distribution: &Distribution,
-    requires_python: Option<&VersionSpecifiers>,
-) -> Result<()> {
-    let filename = match dist {
-        Dist::Built(BuiltDist::DirectUrl(wheel)) => Some(&wheel.filename),
-        Dist::Built(BuiltDist::Path(wheel)) => Some(&wheel.filename),
-        _ => None,
-    };
-    let target = target_env.target.label();
-    if let Some(filename) = filename
-        && !target_env.compatibility(filename).is_compatible()
-    {
-        let message = format!("{filename} is not a wheel for {target}");
-        return Err(Error::new(Kind::Resolution, message)
-            .with_hint("Name the wheel for this Python and platform, or the package alone."));
-    }
-    match requires_python.or_else(|| published_python(dist)) {
-        Some(requires) if !requires.contains(&target_env.python_version()) => {
-            let message =
-                format!("{distribution} requires Python {requires}, which {target} is not");
-            Err(Error::new(Kind::Resolution, message)
-                .with_hint("Name a Python that it is for with --python, or allow other versions."))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn unknown_version(dist: &Dist) -> Error {
-    Error::new(
-        Kind::Resolution,
-        format!("the version of {} is not known", dist.name()),
-    )
-}
-
-/// Returns the sdists that an index has beside the wheels of `resolution`.
-fn sdists(
-    resolution: &Resolution,
-    distributions: &Distributions,
-) -> Result<BTreeMap<PackageName, Artifact>> {
-    let mut sdists = BTreeMap::new();
-    for resolved in resolution.distributions() {
-        if let ResolvedDist::Installable { dist, .. } = resolved
-            && let Dist::Built(BuiltDist::Registry(wheel)) = &**dist
-            && let Some(sdist) = &wheel.sdist
-        {
-            let artifact =
-                distributions.indexed_artifact(&sdist.index, &sdist.name, &sdist.file)?;
-            sdists.insert(dist.name().clone(), artifact);
-        }
-    }
-    Ok(sdists)
-}
-
-/// Returns the packages with an sdist in `resolution` whose wheels are all platform-specific.
-fn platform_bound(resolution: &Resolution) -> BTreeSet<PackageName> {
-    let sdists = resolution.distributions().filter_map(|resolved| {
-        let ResolvedDist::Installable { dist, .. } = resolved else {
-            return None;
-        };
-        match &**dist {
-            Dist::Source(SourceDist::Registry(sdist)) => Some(sdist),
-            _ => None,
-        }
-    });
-    let is_bound = |sdist: &RegistrySourceDist| {
-        let mut wheels = sdist.wheels.iter().peekable();
-        wheels.peek().is_some()
-            && wheels.all(|wheel| wheel.filename.platform_tags() != [PlatformTag::Any])
-    };
-    sdists
-        .filter(|sdist| is_bound(sdist))
-        .map(|sdist| sdist.name.clone())
-        .collect()
-}
-
-/// Returns the names of the dependencies of each package.
-fn dependencies(resolution: &Resolution) -> BTreeMap<PackageName, BTreeSet<PackageName>> {
-    let graph = resolution.graph();
-    let name = |node| match &graph[node] {
-        Node::Dist { dist, .. } => Some(dist.name().clone()),
-        Node::Root => None,
-    };
-    let mut dependencies: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for edge in graph.edge_references() {
-        if let (Some(from), Some(to)) = (name(edge.source()), name(edge.target()))
-            && from != to
-        {
-            dependencies.entry(from).or_default().insert(to);
-        }
-    }
-    dependencies
-}
-
-/// Returns the marker of the environments that a lock for `target` covers.
-fn environment_marker(target: &Target) -> String {
-    let names = [
-        "implementation_name",
-        "platform_machine",
-        "python_version",
-        "sys_platform",
-    ];
-    let clauses: Vec<String> = names
-        .iter()
-        .filter_map(|name| Some(format!("{name} == '{}'", target.markers.get(*name)?)))
-        .collect();
-    clauses.join(" and ")
 }

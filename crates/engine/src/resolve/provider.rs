@@ -2,6 +2,10 @@
 //!
 //! [`ArtifactProvider`]: crate::ArtifactProvider
 
+mod dist;
+mod exclusions;
+mod sources;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -9,42 +13,25 @@ use tokio::sync::OnceCell;
 use uv_configuration::BuildOptions;
 use uv_distribution::ArchiveMetadata;
 use uv_distribution_types::{
-    BuiltDist, Dist, DistributionId, Identifier as _, IndexMetadata, IndexUrl, InstalledDist,
-    Name as _, PathSourceDist, RequestedDist, Requirement, SourceDist,
+    BuiltDist, Dist, DistributionId, Identifier as _, IndexMetadata, InstalledDist, Name as _,
+    Requirement, SourceDist,
 };
 use uv_normalize::PackageName;
-use uv_pep440::VersionSpecifiers;
-use uv_pep508::VerbatimUrl;
-use uv_pypi_types::ResolutionMetadata;
 use uv_resolver::{
     DefaultResolverProvider, MetadataResponse, PackageVersionsResult, ResolverProvider,
     WheelMetadataResult,
 };
 use uv_types::{BuildContext, HashStrategy};
-use wheelhouse_types::{Error, Kind, Request, limits};
+use wheelhouse_types::{Error, Kind, Request};
 
+use super::ResolverContext;
 use super::metadata_cache::{BacktrackLimit, MetadataCache};
-use super::{ResolverContext, requires_python};
-use crate::convert::{published_python, required_hashes};
+use crate::convert::required_hashes;
 use crate::error::{self, EngineError};
 use crate::index::legacy_candidates::LegacyCandidates;
-use crate::index::lenient_metadata;
-use crate::index::wheel_ranges::{PartialMetadata, needs_range_requests};
 use crate::requirements;
-use crate::requirements::legacy_sdists::is_legacy_sdist;
 use crate::target::TargetEnvironment;
-
-/// A response without metadata that attempts could share.
-enum Unanswered {
-    Otherwise(MetadataResponse),
-    Failed(uv_distribution::Error),
-}
-
-impl From<uv_distribution::Error> for Unanswered {
-    fn from(error: uv_distribution::Error) -> Self {
-        Self::Failed(error)
-    }
-}
+use dist::{is_inconsistent, is_local, is_on_pypi};
 
 /// Metadata of wheels, requested once for all targets and attempts.
 pub(crate) type WheelMetadata = Mutex<HashMap<DistributionId, Arc<OnceCell<ArchiveMetadata>>>>;
@@ -97,39 +84,6 @@ impl<C: BuildContext> Provider<'_, C> {
         required_hashes(self.hasher, dist)
     }
 
-    /// Returns the metadata that the artifact provider has, if it matches the name of the file.
-    async fn known_metadata(
-        &self,
-        dist: &Dist,
-    ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
-        let Ok(distribution) =
-            self.context
-                .state
-                .distributions
-                .distribution(dist, None, self.required(dist))
-        else {
-            return Ok(None);
-        };
-        let known = self.context.artifacts.metadata(&distribution).await;
-        let known = known.map_err(|error| failed(self.with_requirer(dist, error)))?;
-        if let Some(bytes) = &known {
-            limits::metadata(bytes).map_err(|excess| {
-                let message = format!("the metadata of {dist} is refused");
-                failed(Error::new(Kind::Fetch, message).caused_by(excess))
-            })?;
-        }
-        let metadata = known.and_then(|bytes| self.parsed(&bytes));
-        let agrees = |metadata: &ResolutionMetadata| {
-            let same_version = dist
-                .version()
-                .is_none_or(|version| *version == metadata.version);
-            metadata.name == *dist.name() && same_version
-        };
-        Ok(metadata
-            .filter(agrees)
-            .map(ArchiveMetadata::from_metadata23))
-    }
-
     /// Returns the sdist that is built instead of the wheel `dist`, whose metadata uv would use.
     fn sdist_in_place_of(&self, dist: &Dist) -> Option<Dist> {
         let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
@@ -145,139 +99,6 @@ impl<C: BuildContext> Provider<'_, C> {
     /// Returns whether `dist` is a wheel that `--no-binary` excludes. Its sdist may have other dependencies.
     fn is_excluded_wheel(&self, dist: &Dist) -> bool {
         matches!(dist, Dist::Built(_)) && self.build_options.no_binary_package(dist.name())
-    }
-
-    /// Returns the metadata inside the wheel, for an index that does not serve the metadata file that it announces, or if uv
-    /// cannot read it.
-    async fn metadata_of_wheel(&self, dist: &Dist) -> Option<ArchiveMetadata> {
-        if !matches!(dist, Dist::Built(BuiltDist::Registry(_))) {
-            return None;
-        }
-        let state = self.context.state;
-        let distribution = state
-            .distributions
-            .distribution(dist, None, self.required(dist))
-            .ok()?;
-        let wanted = std::slice::from_ref(&distribution);
-        self.context.artifacts.wheels(wanted).await.ok()?;
-        self.known_metadata(dist).await.ok()?
-    }
-
-    /// Returns the metadata of the wheel `dist` of an index without a metadata file for it: by range requests, or else from
-    /// the whole wheel. Returns `None` if the network is disabled.
-    async fn metadata_in_wheel(
-        &self,
-        dist: &Dist,
-    ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
-        let state = self.context.state;
-        let read = state.index.wheel_ranges().metadata(dist).await;
-        let read = read.map_err(failed)?;
-        let metadata = match read {
-            PartialMetadata::Found(metadata) => match self.parsed(&metadata) {
-                Some(metadata) if metadata.name != *dist.name() => {
-                    let (file, found) = (file_name(dist), &metadata.name);
-                    let message =
-                        format!("{file} is not a valid wheel: its metadata is that of {found}");
-                    return Err(failed(Error::new(Kind::Fetch, message)));
-                }
-                Some(metadata) => Some(metadata),
-                None => self.unusable(dist, "its metadata is not valid"),
-            },
-            PartialMetadata::Missing(reason) => self.unusable(dist, &reason),
-            PartialMetadata::Unknown => None,
-        };
-        if let Some(metadata) = metadata {
-            return Ok(Some(ArchiveMetadata::from_metadata23(metadata)));
-        }
-        if state.clients.is_offline() {
-            return Ok(None);
-        }
-        let required = self.required(dist);
-        let Ok(distribution) = state.distributions.distribution(dist, None, required) else {
-            return Ok(None);
-        };
-        let wheels = self.context.artifacts.wheels(&[distribution]).await;
-        wheels.map_err(failed)?;
-        self.known_metadata(dist).await
-    }
-
-    /// Returns metadata that no Python satisfies, so that uv chooses another version instead of the wheel `dist`, whose own
-    /// metadata is unusable for this `reason`. uv would request it again.
-    fn unusable(&self, dist: &Dist, reason: &str) -> Option<ResolutionMetadata> {
-        let skipped = self.context.state.index.skipped();
-        skipped.unusable(dist.name(), &file_name(dist), reason);
-        Some(ResolutionMetadata {
-            name: dist.name().clone(),
-            version: dist.version()?.clone(),
-            requires_dist: Box::default(),
-            requires_python: Some(requires_python::inconsistent()),
-            provides_extra: Box::default(),
-            dynamic: false,
-        })
-    }
-
-    fn parsed(&self, metadata: &[u8]) -> Option<ResolutionMetadata> {
-        if self.lenient_metadata {
-            lenient_metadata::parse(metadata)
-        } else {
-            ResolutionMetadata::parse_metadata(metadata).ok()
-        }
-    }
-
-    /// Returns whether the Python of the target does not satisfy `requires`.
-    fn excludes_target(&self, requires: &VersionSpecifiers) -> bool {
-        !requires.contains(&self.target_env.python_version())
-    }
-
-    /// Returns metadata that excludes `dist`, if the index states that it is not for the Python of the target.
-    fn published_incompatibility(&self, dist: &Dist) -> Option<MetadataResponse> {
-        let requires = published_python(dist).filter(|requires| self.excludes_target(requires))?;
-        let metadata = ResolutionMetadata {
-            name: dist.name().clone(),
-            version: dist.version()?.clone(),
-            requires_dist: Box::default(),
-            requires_python: Some(
-                self.context
-                    .state
-                    .requires_python
-                    .placeholder_specifier(requires),
-            ),
-            provides_extra: Box::default(),
-            dynamic: false,
-        };
-        let metadata = ArchiveMetadata::from_metadata23(metadata);
-        Some(MetadataResponse::Found(metadata))
-    }
-
-    /// Returns metadata that excludes a wheel with the metadata of another distribution, so that uv chooses another version.
-    fn inconsistent(&self, dist: &Dist, mut metadata: ArchiveMetadata) -> MetadataResponse {
-        let found = &mut metadata.metadata;
-        let other = format!("{}=={}", found.name, found.version);
-        let skipped = self.context.state.index.skipped();
-        skipped.inconsistent(dist.name(), &file_name(dist), &other);
-        found.name = dist.name().clone();
-        if let Some(version) = dist.version() {
-            found.version = version.clone();
-        }
-        found.requires_dist = Box::default();
-        found.requires_python = Some(requires_python::inconsistent());
-        MetadataResponse::Found(metadata)
-    }
-
-    /// Excludes a version whose `Requires-Python` the target does not satisfy.
-    fn mark_incompatible(&self, mut metadata: ArchiveMetadata) -> MetadataResponse {
-        let requires = &mut metadata.metadata.requires_python;
-        if let Some(requires) = requires
-            .as_mut()
-            .filter(|requires| self.excludes_target(requires))
-        {
-            *requires = self
-                .context
-                .state
-                .requires_python
-                .placeholder_specifier(requires);
-        }
-        MetadataResponse::Found(metadata)
     }
 
     /// Adds the package that requires `dist` to a build error.
@@ -366,119 +187,6 @@ impl<C: BuildContext> Provider<'_, C> {
             other => other,
         })
     }
-
-    /// Returns the metadata by way of uv. That of a wheel is requested once for all targets.
-    async fn engine_metadata(&self, dist: &Dist) -> WheelMetadataResult {
-        if matches!(dist, Dist::Source(_)) {
-            return self.source_metadata(dist).await;
-        }
-        let response = {
-            let wheels = &self.context.state.wheel_metadata;
-            let mut wheels = wheels.lock().expect("no panic while locked");
-            Arc::clone(wheels.entry(dist.distribution_id()).or_default())
-        };
-        let requested = response.get_or_try_init(async || {
-            if needs_range_requests(dist)
-                && let Some(metadata) = self.metadata_in_wheel(dist).await?
-            {
-                return Ok(metadata);
-            }
-            let file = self.context.file_to_read(dist, self.hasher).await;
-            let response = match file.map_err(failed)? {
-                Some(file) => self.local.get_or_build_wheel_metadata(&file).await?,
-                None => self.inner.get_or_build_wheel_metadata(dist).await?,
-            };
-            match response {
-                MetadataResponse::Found(metadata) => Ok(metadata),
-                other => Err(Unanswered::Otherwise(other)),
-            }
-        });
-        match requested.await {
-            Ok(metadata) => Ok(MetadataResponse::Found(metadata.clone())),
-            Err(Unanswered::Otherwise(response)) => Ok(response),
-            Err(Unanswered::Failed(error)) => Err(error),
-        }
-    }
-
-    /// Returns the static metadata of a source, or that of its build backend.
-    async fn source_metadata(&self, dist: &Dist) -> WheelMetadataResult {
-        if is_legacy_sdist(dist) {
-            return Ok(self.metadata_of_build(dist).await);
-        }
-        let Some(file) = self.file_of(dist).await? else {
-            return self.inner.get_or_build_wheel_metadata(dist).await;
-        };
-        if let Some(error) = self.context.build_cycle(&file) {
-            return Err(failed(self.with_requirer(dist, error)));
-        }
-        let response = self.local.get_or_build_wheel_metadata(&file).await?;
-        let MetadataResponse::Error(_, error) = response else {
-            return Ok(response);
-        };
-        if matches!(*error, uv_distribution::Error::Build(_)) {
-            return Ok(no_metadata(dist, error));
-        }
-        // uv requires a directory around the files of an sdist.
-        Ok(self.metadata_of_build(dist).await)
-    }
-
-    async fn metadata_of_build(&self, dist: &Dist) -> MetadataResponse {
-        let metadata = self.context.metadata_of_build(dist, self.hasher).await;
-        metadata.map_or_else(
-            |error| no_metadata(dist, Arc::new(failed(error))),
-            MetadataResponse::Found,
-        )
-    }
-
-    /// Returns `dist`, an sdist of an index or at a URL, as the file that the artifact provider fetched. uv would fetch it
-    /// again.
-    async fn file_of(&self, dist: &Dist) -> Result<Option<Dist>, uv_distribution::Error> {
-        let Dist::Source(SourceDist::Registry(published)) = dist else {
-            let file = self.context.file_to_read(dist, self.hasher).await;
-            return file.map_err(failed);
-        };
-        let state = self.context.state;
-        let Ok(distribution) = state
-            .distributions
-            .distribution(dist, None, self.required(dist))
-        else {
-            return Ok(None);
-        };
-        let path = self.context.artifacts.archive(&distribution).await;
-        let path = path.map_err(failed)?;
-        let url = path.and_then(|path| Some((VerbatimUrl::from_absolute_path(&path).ok()?, path)));
-        Ok(url.map(|(url, path)| {
-            Dist::Source(SourceDist::Path(PathSourceDist {
-                name: published.name.clone(),
-                version: Some(published.version.clone()),
-                install_path: path.into(),
-                ext: published.ext,
-                url,
-            }))
-        }))
-    }
-
-    /// Returns the metadata with which the artifact provider replaces that of `dist`, which failed for this `reason`.
-    fn fallback_metadata(
-        &self,
-        dist: &Dist,
-        reason: &Arc<uv_distribution::Error>,
-    ) -> Option<ArchiveMetadata> {
-        let ResolverContext {
-            state, artifacts, ..
-        } = self.context;
-        let distribution = state
-            .distributions
-            .distribution(dist, None, self.required(dist));
-        let distribution = distribution.ok()?;
-        let reason = error::find(reason).unwrap_or_else(|| {
-            error::explain(reason, &format!("failed to read the metadata of {dist}"))
-        });
-        let bytes = artifacts.fallback_metadata(&distribution, &reason)?;
-        ResolutionMetadata::parse_metadata(&bytes)
-            .ok()
-            .map(ArchiveMetadata::from_metadata23)
-    }
 }
 
 /// Carries `error` through uv.
@@ -492,62 +200,6 @@ fn requested(request: &Request, name: &PackageName) -> Vec<Requirement> {
     // Lines that are not valid were rejected before.
     let named = lines.filter_map(|line| requirements::parse_with_name(line).ok()?);
     named.filter(|named| named.name == *name).collect()
-}
-
-fn no_metadata(dist: &Dist, error: Arc<uv_distribution::Error>) -> MetadataResponse {
-    let requested = RequestedDist::Installable(dist.clone());
-    MetadataResponse::Error(Box::new(requested), error)
-}
-
-/// Returns whether `dist` is a wheel of an index whose name contradicts its `metadata`.
-fn is_inconsistent(dist: &Dist, metadata: &ArchiveMetadata) -> bool {
-    let Dist::Built(BuiltDist::Registry(wheel)) = dist else {
-        return false;
-    };
-    let (found, version) = (&metadata.metadata, &wheel.best_wheel().filename.version);
-    let same_version =
-        found.version == *version || found.version.clone().without_local() == *version;
-    found.name != *dist.name() || !same_version
-}
-
-fn file_name(dist: &Dist) -> String {
-    match dist {
-        Dist::Built(BuiltDist::Registry(wheel)) => wheel.best_wheel().filename.to_string(),
-        other => other.to_string(),
-    }
-}
-
-/// Returns whether `dist` is on this machine. A distribution from a server may not require local files: it could run the
-/// code of any source distribution on this machine.
-fn is_local(dist: &Dist) -> bool {
-    match dist {
-        Dist::Built(BuiltDist::Registry(wheel)) => is_local_index(&wheel.best_wheel().index),
-        Dist::Source(SourceDist::Registry(sdist)) => is_local_index(&sdist.index),
-        Dist::Built(BuiltDist::Path(_))
-        | Dist::Source(SourceDist::Path(_) | SourceDist::Directory(_)) => true,
-        Dist::Source(SourceDist::GitDirectory(tree)) => tree.git.url().scheme() == "file",
-        _ => false,
-    }
-}
-
-fn is_local_index(index: &IndexUrl) -> bool {
-    index.url().scheme() == "file"
-}
-
-/// Returns whether the file of `dist` is on `PyPI` or its test instance. As for pip, it may not require URLs.
-fn is_on_pypi(dist: &Dist) -> bool {
-    let file = match dist {
-        Dist::Built(BuiltDist::Registry(wheel)) => &wheel.best_wheel().file,
-        Dist::Source(SourceDist::Registry(sdist)) => &sdist.file,
-        _ => return false,
-    };
-    let host = file.url.to_url();
-    host.is_ok_and(|url| {
-        matches!(
-            url.host_str(),
-            Some("files.pythonhosted.org" | "test-files.pythonhosted.org")
-        )
-    })
 }
 
 impl<C: BuildContext> ResolverProvider for Provider<'_, C> {
