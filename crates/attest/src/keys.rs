@@ -219,19 +219,7 @@ N3f0iFKR5DggBKJWtIjpsIRzXnUmUcXISSVXEk49zLnbj0lMUw074w8=
 ";
 
     /// [`ECDSA`] in the format of cosign, encrypted by libsodium with the password `correct horse`.
-    const ENCRYPTED: &str = "\
------BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----
-eyJrZGYiOnsibmFtZSI6InNjcnlwdCIsInBhcmFtcyI6eyJOIjoxMDI0LCJyIjo4
-LCJwIjoxfSwic2FsdCI6ImlFdjhrT2lKV0FRQWZNTzRjSWZFaVRaUXh0eExyK3dT
-cE10UlcxNzVqeTA9In0sImNpcGhlciI6eyJuYW1lIjoibmFjbC9zZWNyZXRib3gi
-LCJub25jZSI6InVJWmFyVWVwQ3c3dGZWOHdUK2NJZURTV3dFZGVreFlHIn0sImNp
-cGhlcnRleHQiOiI3TEdhRVF5d2Uxam11Zm9tU3d5RHN1b0lTVWVXNm90N3FXaExt
-YS91WFBHeEtuV2VYUHU0ckYrSkUySUJLK1gxRFdWS2hDL3VibDR1UFBaWVFRTEJ3
-eU1yTFlpekRmZHc1K2xQbGE5WVJHVFNLNGRFb2JpMGUwSEFVZlA0VlRFYmJYZVdY
-SHNvcWljeGJ4Sk9FNXcyWHZrT3hwSS9ES1ZaMlNzd0VwbjRoZkRRckJLNjk2ZzQ4
-dzBrY2RUeFpPL2VzSEgxUW9CTzFTZDIzZz09In0=
------END ENCRYPTED SIGSTORE PRIVATE KEY-----
-";
+    const ENCRYPTED: &str = include_str!("fixtures/cosign.key");
 
     const ED25519_PUBLIC: &str = "\
 -----BEGIN PUBLIC KEY-----
@@ -239,12 +227,7 @@ MCowBQYDK2VwAyEAeW3fusHcvNne3+VmZFHMAOFVFoNDiB5lSGhQxqnlJAw=
 -----END PUBLIC KEY-----
 ";
 
-    const ECDSA_PUBLIC: &str = "\
------BEGIN PUBLIC KEY-----
-MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEgZByJpR0avAt5Q+vzYSd8F/9kP0r
-1/TZO1XeiSSxsVf/Z2pA2iBAFXeCqmNfd4XYQ0yN7caxV11JlnmVmYONAg==
------END PUBLIC KEY-----
-";
+    const ECDSA_PUBLIC: &str = include_str!("fixtures/cosign.pub");
 
     fn private(pem: &str, password: Option<&str>) -> Result<SigningKey, AttestError> {
         SigningKey::parse(pem.as_bytes(), password)

@@ -93,15 +93,7 @@ fn assert_attempts(run: &RunResult, count: usize, succeed: bool) {
 fn refuses_network() {
     for machine in MACHINES {
         let (outside, sandbox) = (Index::start(), Sandbox::new());
-        let port = outside
-            .url()
-            .rsplit(':')
-            .next()
-            .unwrap()
-            .split('/')
-            .next()
-            .unwrap()
-            .to_owned();
+        let port = outside.port();
         let service = sandbox.path("service");
         let _listener = UnixListener::bind(&service).unwrap();
         let script = format!(
@@ -256,15 +248,7 @@ fn build_that_needs_network_names_host_and_option() {
 fn exceptions_apply_to_named_package() {
     for machine in MACHINES {
         let (outside, sandbox) = (Index::start(), Sandbox::new());
-        let port = outside
-            .url()
-            .rsplit(':')
-            .next()
-            .unwrap()
-            .split('/')
-            .next()
-            .unwrap()
-            .to_owned();
+        let port = outside.port();
         let written = sandbox.path("written");
         std::fs::create_dir(&written).unwrap();
         let allowed = format!("gamma:{}", written.display());

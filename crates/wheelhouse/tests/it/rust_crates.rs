@@ -127,6 +127,25 @@ fn assert_built(sandbox: &Sandbox, result: &RunResult) {
     assert_eq!(answer, "ANSWER = '42'\n");
 }
 
+/// Builds with nothing but the directory `packages`, and another cache.
+#[track_caller]
+fn assert_downloads_suffice(sandbox: &Sandbox, index: &Index) {
+    index.forget_requests();
+    let arguments = [
+        "build",
+        "--no-index",
+        "--find-links",
+        "packages",
+        "--cache-dir",
+        "other",
+        "-o",
+        "out",
+        "rusty",
+    ];
+    assert_built(sandbox, &sandbox.wheelhouse(&arguments));
+    assert_eq!(index.requests("").len(), 0);
+}
+
 #[test]
 fn builds_with_crates_of_a_configured_registry() {
     let index = Index::start();
@@ -277,21 +296,7 @@ fn download_brings_crates_for_builds_without_network() {
     assert!(packages.join("crates/leaf-1.0.0.crate").is_file());
     let verified = sandbox.wheelhouse(&["verify", "packages", "--no-install"]);
     verified.assert_success();
-    index.forget_requests();
-    // With nothing but the directory, and another cache.
-    let result = sandbox.wheelhouse(&[
-        "build",
-        "--no-index",
-        "--find-links",
-        "packages",
-        "--cache-dir",
-        "other",
-        "-o",
-        "out",
-        "rusty",
-    ]);
-    assert_built(&sandbox, &result);
-    assert_eq!(index.requests("").len(), 0);
+    assert_downloads_suffice(&sandbox, &index);
     // cargo alone, as pip would start it.
     let project = sandbox.path("project");
     std::fs::create_dir_all(project.join("src")).unwrap();
@@ -329,20 +334,7 @@ fn download_brings_crates_of_sources_without_lock() {
     let packages = sandbox.path("packages");
     std::fs::rename(sandbox.out(), &packages).unwrap();
     std::fs::remove_dir_all(sandbox.path("home/.cargo")).unwrap();
-    index.forget_requests();
-    let arguments = [
-        "build",
-        "--no-index",
-        "--find-links",
-        "packages",
-        "--cache-dir",
-        "other",
-        "-o",
-        "out",
-        "rusty",
-    ];
-    assert_built(&sandbox, &sandbox.wheelhouse(&arguments));
-    assert_eq!(index.requests("").len(), 0);
+    assert_downloads_suffice(&sandbox, &index);
     assert!(!packages.join("crates/.package-cache").exists());
 }
 

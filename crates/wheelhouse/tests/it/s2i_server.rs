@@ -2,13 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 
 use crate::support::builder_image::BuilderImage;
 use crate::support::process::eventually;
-use crate::support::{Sandbox, Wheel, test_python, tree};
+use crate::support::{Sandbox, Wheel, foreign_files, test_python, tree};
 
 /// Sends a request with an `Accept` header to `port` and returns the head and the body of the response.
 fn request(port: u16, method: &str, path: &str, accept: &str) -> (String, Vec<u8>) {
@@ -94,47 +93,12 @@ fn serves_only_files_of_wheelhouse() {
     image.index.add(&Wheel::new("beta", "1.0"));
     image.upload("requirements.txt", "alpha\nbeta\n");
     image.assemble().assert_success();
-    let wheelhouse = image.wheelhouse();
-    let outside = image.sandbox.path("outside");
-    std::fs::create_dir(&outside).unwrap();
-    for name in ["index.html", "index.json"] {
-        std::fs::write(outside.join(name), "foreign").unwrap();
-    }
-    for name in [
-        "private.key",
-        "backup-1.0.tar.gz",
-        "other-1.0-py3-none-any.whl",
-        ".hidden",
-    ] {
-        std::fs::write(wheelhouse.join(name), "foreign").unwrap();
-    }
-    symlink(outside.join("index.html"), wheelhouse.join("linked.txt")).unwrap();
-    symlink(&outside, wheelhouse.join("simple/evil")).unwrap();
-    std::fs::remove_dir_all(wheelhouse.join("simple/alpha")).unwrap();
-    symlink(&outside, wheelhouse.join("simple/alpha")).unwrap();
-    let alpha = wheelhouse.join("alpha-1.0-py3-none-any.whl");
-    std::fs::remove_file(&alpha).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &alpha,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RWXU,
-        0,
-    )
-    .unwrap();
+    foreign_files::add_to(&image.wheelhouse(), &image.sandbox);
     let mut running = image
         .sandbox
         .spawn(image.command(&["run", "--bind", "127.0.0.1:0"]));
     let port = port_of(&image.sandbox);
-    for path in [
-        "/private.key",
-        "/backup-1.0.tar.gz",
-        "/other-1.0-py3-none-any.whl",
-        "/.hidden",
-        "/linked.txt",
-        "/simple/evil/",
-        "/alpha-1.0-py3-none-any.whl",
-    ] {
+    for path in foreign_files::PATHS {
         let (head, body) = request(port, "GET", path, "*/*");
         assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
         assert_eq!(body, b"not found\n", "{path}");

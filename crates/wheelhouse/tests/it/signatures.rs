@@ -17,26 +17,9 @@ const ED25519: &[&str] = &["-algorithm", "ed25519"];
 const ECDSA: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 /// A key in the format of cosign, encrypted by libsodium with the password `correct horse`; for tests only.
-const COSIGN: &str = "\
------BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----
-eyJrZGYiOnsibmFtZSI6InNjcnlwdCIsInBhcmFtcyI6eyJOIjoxMDI0LCJyIjo4
-LCJwIjoxfSwic2FsdCI6ImlFdjhrT2lKV0FRQWZNTzRjSWZFaVRaUXh0eExyK3dT
-cE10UlcxNzVqeTA9In0sImNpcGhlciI6eyJuYW1lIjoibmFjbC9zZWNyZXRib3gi
-LCJub25jZSI6InVJWmFyVWVwQ3c3dGZWOHdUK2NJZURTV3dFZGVreFlHIn0sImNp
-cGhlcnRleHQiOiI3TEdhRVF5d2Uxam11Zm9tU3d5RHN1b0lTVWVXNm90N3FXaExt
-YS91WFBHeEtuV2VYUHU0ckYrSkUySUJLK1gxRFdWS2hDL3VibDR1UFBaWVFRTEJ3
-eU1yTFlpekRmZHc1K2xQbGE5WVJHVFNLNGRFb2JpMGUwSEFVZlA0VlRFYmJYZVdY
-SHNvcWljeGJ4Sk9FNXcyWHZrT3hwSS9ES1ZaMlNzd0VwbjRoZkRRckJLNjk2ZzQ4
-dzBrY2RUeFpPL2VzSEgxUW9CTzFTZDIzZz09In0=
------END ENCRYPTED SIGSTORE PRIVATE KEY-----
-";
+const COSIGN: &str = include_str!("../../../attest/src/fixtures/cosign.key");
 
-const COSIGN_PUBLIC: &str = "\
------BEGIN PUBLIC KEY-----
-MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEgZByJpR0avAt5Q+vzYSd8F/9kP0r
-1/TZO1XeiSSxsVf/Z2pA2iBAFXeCqmNfd4XYQ0yN7caxV11JlnmVmYONAg==
------END PUBLIC KEY-----
-";
+const COSIGN_PUBLIC: &str = include_str!("../../../attest/src/fixtures/cosign.pub");
 
 /// A private key and its public key.
 struct KeyFiles {

@@ -15,12 +15,7 @@ fn no_index_removes_all_indexes() {
         ],
         ..raw()
     };
-    let joined = World {
-        files: &files,
-        ..World::default()
-    }
-    .joined(&raw)
-    .unwrap();
+    let joined = World::of_files(&files).joined(&raw).unwrap();
     assert!(joined.request.indexes.no_index);
     assert_eq!(urls(&joined.request), [] as [&str; 0]);
     assert_eq!(joined.request.indexes.find_links[0], "/app/links");
@@ -65,10 +60,7 @@ fn former_urls_of_pypi_are_pypi() {
         "requirements.txt",
         "-i https://pypi.python.org/simple\nalpha\n",
     )];
-    let world = World {
-        files: &files,
-        ..World::default()
-    };
+    let world = World::of_files(&files);
     let raw = RawOptions {
         requirement_files: vec!["requirements.txt".into()],
         extra_index_urls: vec![old.into(), PYPI.into()],
@@ -80,10 +72,7 @@ fn former_urls_of_pypi_are_pypi() {
 #[test]
 fn accepts_directory_as_index() {
     let files = [("simple/a/index.html", "")];
-    let world = World {
-        files: &files,
-        ..World::default()
-    };
+    let world = World::of_files(&files);
     let with = |index: &str| RawOptions {
         index_url: Some(index.to_owned()),
         ..raw()

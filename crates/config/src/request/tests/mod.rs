@@ -45,7 +45,14 @@ struct World<'a> {
     files: &'a [(&'a str, &'a str)],
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    fn of_files(files: &'a [(&'a str, &'a str)]) -> Self {
+        Self {
+            files,
+            ..Self::default()
+        }
+    }
+
     fn with<Output>(&self, act: impl FnOnce(&SettingsContext<'_>) -> Output) -> Output {
         let directory = Path::new("/app");
         let files = self.files.iter().map(|(path, text)| {

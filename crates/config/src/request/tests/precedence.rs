@@ -67,10 +67,7 @@ fn command_line_lists_extend_configuration() {
         ..raw()
     };
     let files = [CONF];
-    let world = World {
-        files: &files,
-        ..World::default()
-    };
+    let world = World::of_files(&files);
     let expected = [
         "https://file/simple",
         "https://file-extra/simple",
@@ -107,12 +104,7 @@ fn requirements_files_override_all() {
         index_url: Some("https://flag/simple".to_owned()),
         ..raw()
     };
-    let joined = World {
-        files: &files,
-        ..World::default()
-    }
-    .joined(&raw)
-    .unwrap();
+    let joined = World::of_files(&files).joined(&raw).unwrap();
     let request = joined.request;
     assert_eq!(
         urls(&request),
@@ -150,12 +142,7 @@ fn reads_overrides_and_build_constraints_separately() {
         requirement_files: vec!["e.txt".into()],
         ..raw()
     };
-    let joined = World {
-        files: &files,
-        ..World::default()
-    }
-    .joined(&raw)
-    .unwrap();
+    let joined = World::of_files(&files).joined(&raw).unwrap();
     assert_eq!(texts(&joined.request.overrides), [("idna==3", "o.txt:2")]);
     assert_eq!(
         texts(&joined.request.build_constraints),

@@ -113,10 +113,7 @@ fn allows_and_excludes_pre_releases_by_name() {
             requirement_files: vec!["r.txt".into()],
             ..raw()
         };
-        let world = World {
-            files: &files,
-            ..World::default()
-        };
+        let world = World::of_files(&files);
         let prereleases = world.request(&raw).resolution.prereleases;
         let packages = prereleases.packages.into_iter();
         let packages = packages.map(|(name, allowed)| format!("{name} {allowed}"));

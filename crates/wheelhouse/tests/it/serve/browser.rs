@@ -62,126 +62,72 @@ fn walk_through_server(name: &str) {
     walk(&sandbox, name, &server.url("/")).assert_success();
 }
 
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn can_be_used_with_the_keyboard() {
-    walk_through_server("keyboard");
+/// Declares tests that need a browser.
+macro_rules! browser_tests {
+    ($(fn $name:ident() $body:block)+) => {$(
+        #[test]
+        #[cfg_attr(
+            not(all(
+                feature = "test-browser",
+                feature = "test-clients",
+                feature = "test-python"
+            )),
+            ignore = "requires chromium, the test Python, selenium"
+        )]
+        fn $name() $body
+    )+};
 }
 
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn search_follows_the_keys() {
-    walk_through_server("search");
-}
-
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn copy_buttons_copy() {
-    walk_through_server("copy");
-}
-
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn pages_cause_no_error_and_load_nothing_from_elsewhere() {
-    walk_through_server("quiet");
-}
-
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn can_be_read_without_javascript() {
-    walk_through_server("plain");
-}
-
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn fit_phones_and_dark_mode() {
-    walk_through_server("appearance");
-}
-
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn report_is_one_file_that_works_alone() {
-    let sandbox = Sandbox::new();
-    build(&sandbox, "out", &wheels());
-    sandbox
-        .wheelhouse(&["report", "out", "-o", "report.html"])
-        .assert_success();
-    let url = format!("file://{}", sandbox.path("report.html").display());
-    walk(&sandbox, "report", &url).assert_success();
-}
-
-#[test]
-#[cfg_attr(
-    not(all(
-        feature = "test-browser",
-        feature = "test-clients",
-        feature = "test-python"
-    )),
-    ignore = "requires chromium, the test Python, selenium"
-)]
-fn page_with_thousands_of_packages_is_quick() {
-    let sandbox = Sandbox::new();
-    let directory = sandbox.path("plain");
-    std::fs::create_dir(&directory).unwrap();
-    for number in 0..5_000 {
-        let wheel = Wheel::new(&format!("package_{number}"), "1.0");
-        std::fs::write(directory.join(wheel.filename()), wheel.bytes()).unwrap();
+browser_tests! {
+    fn can_be_used_with_the_keyboard() {
+        walk_through_server("keyboard");
     }
-    let server = Server::start(&sandbox, &["plain"]);
-    // The first request reads the metadata of all wheels; the others do not wait for anything.
-    let get = || server.request("GET", "/", &[("Accept", "text/html,application/xhtml+xml")]);
-    assert!(get().text().contains("package-4321"));
-    let begun = std::time::Instant::now();
-    assert_eq!(get().status, 200);
-    assert!(begun.elapsed().as_secs() < 3, "{:?}", begun.elapsed());
-    walk(&sandbox, "large", &server.url("/")).assert_success();
+
+    fn search_follows_the_keys() {
+        walk_through_server("search");
+    }
+
+    fn copy_buttons_copy() {
+        walk_through_server("copy");
+    }
+
+    fn pages_cause_no_error_and_load_nothing_from_elsewhere() {
+        walk_through_server("quiet");
+    }
+
+    fn can_be_read_without_javascript() {
+        walk_through_server("plain");
+    }
+
+    fn fit_phones_and_dark_mode() {
+        walk_through_server("appearance");
+    }
+
+    fn report_is_one_file_that_works_alone() {
+        let sandbox = Sandbox::new();
+        build(&sandbox, "out", &wheels());
+        sandbox
+            .wheelhouse(&["report", "out", "-o", "report.html"])
+            .assert_success();
+        let url = format!("file://{}", sandbox.path("report.html").display());
+        walk(&sandbox, "report", &url).assert_success();
+    }
+
+    fn page_with_thousands_of_packages_is_quick() {
+        let sandbox = Sandbox::new();
+        let directory = sandbox.path("plain");
+        std::fs::create_dir(&directory).unwrap();
+        for number in 0..5_000 {
+            let wheel = Wheel::new(&format!("package_{number}"), "1.0");
+            std::fs::write(directory.join(wheel.filename()), wheel.bytes()).unwrap();
+        }
+        let server = Server::start(&sandbox, &["plain"]);
+        // The first request reads the metadata of all wheels; the others do not wait for anything.
+        let get = || server.request("GET", "/", &[("Accept", "text/html,application/xhtml+xml")]);
+        assert!(get().text().contains("package-4321"));
+        let begun = std::time::Instant::now();
+        assert_eq!(get().status, 200);
+        assert!(begun.elapsed().as_secs() < 3, "{:?}", begun.elapsed());
+        walk(&sandbox, "large", &server.url("/")).assert_success();
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{JSON, Server, build, build_from};
 use crate::support::process::eventually;
-use crate::support::{Index, Sandbox, Wheel, sha256};
+use crate::support::{Index, Sandbox, Wheel, foreign_files, sha256};
 
 /// Returns the versions of a page as text.
 fn versions(server: &Server) -> String {
@@ -122,41 +122,16 @@ fn serves_only_regular_files_of_the_wheelhouse() {
             Wheel::new("gamma", "1.0"),
         ],
     );
-    let outside = sandbox.path("outside");
-    std::fs::create_dir(&outside).unwrap();
-    for name in ["index.html", "index.json", "gamma.whl"] {
-        std::fs::write(outside.join(name), "foreign").unwrap();
-    }
-    for name in [
-        "private.key",
-        "backup-1.0.tar.gz",
-        "other-1.0-py3-none-any.whl",
-        ".hidden",
-    ] {
-        std::fs::write(out.join(name), "foreign").unwrap();
-    }
-    symlink(outside.join("index.html"), out.join("linked.txt")).unwrap();
-    symlink(&outside, out.join("simple/evil")).unwrap();
-    std::fs::remove_dir_all(out.join("simple/alpha")).unwrap();
-    symlink(&outside, out.join("simple/alpha")).unwrap();
-    let [alpha, gamma] =
-        ["alpha", "gamma"].map(|name| out.join(format!("{name}-1.0-py3-none-any.whl")));
-    std::fs::remove_file(&alpha).unwrap();
+    let outside = foreign_files::add_to(&out, &sandbox);
+    std::fs::write(outside.join("gamma.whl"), "foreign").unwrap();
+    let gamma = out.join("gamma-1.0-py3-none-any.whl");
     std::fs::remove_file(&gamma).unwrap();
-    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
-    rustix::fs::mknodat(rustix::fs::CWD, &alpha, fifo, mode, 0).unwrap();
     symlink(outside.join("gamma.whl"), &gamma).unwrap();
     let server = Server::start(&sandbox, &["out"]);
-    for path in [
-        "/private.key",
-        "/backup-1.0.tar.gz",
-        "/other-1.0-py3-none-any.whl",
-        "/.hidden",
-        "/linked.txt",
-        "/simple/evil/",
-        "/alpha-1.0-py3-none-any.whl",
-        "/gamma-1.0-py3-none-any.whl",
-    ] {
+    for path in foreign_files::PATHS
+        .into_iter()
+        .chain(["/gamma-1.0-py3-none-any.whl"])
+    {
         for path in [path.to_owned(), format!("/out{path}")] {
             let response = server.get(&path);
             assert_eq!(response.status, 404, "{path}: {response:?}");

@@ -14,14 +14,7 @@ fn merges_wheelhouses_and_serves_each() {
     build(&sandbox, "nested/a", &[Wheel::new("delta", "1.0")]);
     build(&sandbox, "simple", &[Wheel::new("epsilon", "1.0")]);
     let server = Server::start(&sandbox, &["a", "b", "c", "nested/a", "simple"]);
-    let names = |path: &str| -> Vec<String> {
-        let page = server.json(path);
-        let projects = page["projects"].as_array().unwrap();
-        projects
-            .iter()
-            .map(|project| project["name"].as_str().unwrap().to_owned())
-            .collect()
-    };
+    let names = |path| server.project_names(path);
     assert_eq!(
         names("/simple/"),
         ["alpha", "beta", "delta", "epsilon", "gamma"]

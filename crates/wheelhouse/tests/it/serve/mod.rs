@@ -106,6 +106,16 @@ impl Server {
         serde_json::from_slice(&response.body).unwrap()
     }
 
+    /// Returns the names on the list of projects at `path`.
+    #[track_caller]
+    pub(crate) fn project_names(&self, path: &str) -> Vec<String> {
+        let page = self.json(path);
+        let projects = page["projects"].as_array().unwrap().iter();
+        projects
+            .map(|project| project["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// Returns the resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = format!("/proc/{}/status", self.process().id());

@@ -642,14 +642,7 @@ fn views_show_files_before_date_and_allowed_packages() {
             "old.txt",
         ],
     );
-    let names = |path: &str| -> Vec<String> {
-        let page = server.json(path);
-        let projects = page["projects"].as_array().unwrap();
-        projects
-            .iter()
-            .map(|project| project["name"].as_str().unwrap().to_owned())
-            .collect()
-    };
+    let names = |path| server.project_names(path);
     assert_eq!(names("/simple/"), ["alpha", "beta"]);
     assert_eq!(names("/before/2025-06-01T00:00:00Z/simple/"), ["alpha"]);
     assert_eq!(names("/only/approved/simple/"), ["beta"]);

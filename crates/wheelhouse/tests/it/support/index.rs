@@ -134,6 +134,10 @@ impl Index {
         format!("http://{}/simple/", self.address)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Returns the URL with a user and a password.
     pub(crate) fn url_for(&self, user: &str, password: &str) -> String {
         format!("http://{user}:{password}@{}/simple/", self.address)

@@ -5,6 +5,7 @@ pub(crate) mod builder_image;
 pub(crate) mod containers;
 pub(crate) mod fake_registry;
 pub(crate) mod fault_proxy;
+pub(crate) mod foreign_files;
 pub(crate) mod http_response;
 pub(crate) mod index;
 pub(crate) mod kubernetes;

@@ -50,8 +50,7 @@ fn reports_module_that_fails_to_import() {
 )]
 fn installed_packages_have_no_network() {
     let index = Index::start();
-    let url = index.url();
-    let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
+    let port = index.port();
     let script =
         format!("import socket\nsocket.create_connection(('127.0.0.1', {port}), 5).close()\n");
     let sandbox = plain(&[Wheel::new("alpha", "1.0").file("dials.py", script)]);
@@ -63,8 +62,7 @@ fn installed_packages_have_no_network() {
 #[test]
 fn build_hooks_have_no_network_home_or_credentials() {
     let index = Index::start();
-    let url = index.url();
-    let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
+    let port = index.port();
     let script = format!(
         "import json, socket\n\
          try:\n    socket.create_connection(('127.0.0.1', {port}), 5).close()\n    network = True\n\
