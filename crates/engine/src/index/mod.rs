@@ -12,6 +12,7 @@ pub(crate) mod metadata_digests;
 mod page_html;
 pub(crate) mod page_links;
 pub(crate) mod page_records;
+mod page_statements;
 pub(crate) mod prefetch;
 pub(crate) mod skipped_files;
 mod usable_file;

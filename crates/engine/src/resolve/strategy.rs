@@ -21,18 +21,20 @@
 //!
 //! The strategy works on plain values. [`Attempts`] runs one attempt.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod bounds;
+mod standings;
+
+use std::collections::{BTreeSet, HashMap};
 
 use uv_distribution_types::{Requirement, RequirementSource};
-use uv_pep440::Operator;
 use uv_pep508::MarkerTree;
 use uv_resolver::DependencyMode;
-use wheelhouse_types::request;
 use wheelhouse_types::{PackageName, Version};
 
 use super::metadata_cache::BacktrackLimit;
 use crate::requirements;
+use bounds::{has_upper_bound, is_fixed, major_floors, upper_bounds};
+use standings::Standings;
 
 /// The number of versions of one package that an attempt may consider.
 const BUDGET: usize = 25;
@@ -267,7 +269,7 @@ impl<A: Attempts> Strategy<'_, A> {
         best: &Versions,
         mut best_solution: BestSolution<A::Solution>,
     ) -> A::Solution {
-        if best_solution.standings.distance(|_, _| true).0 == 0 {
+        if !best_solution.standings.are_below_major() {
             return best_solution.solution;
         }
         let mut names = best_solution.standings.below_best();
@@ -322,225 +324,6 @@ impl<A: Attempts> Strategy<'_, A> {
         tracing::debug!(first = ?next.first, constraints = next.constraints.len(), "changing the priorities");
         next
     }
-}
-
-/// The distance from the best version: the sums of the differences of the major, minor and micro numbers, compared in this
-/// order.
-type Distance = (u64, u64, u64);
-
-/// Returns the distance between two versions. Before 1.0, the second number is the major one.
-fn distance(chosen: &Version, best: &Version) -> Distance {
-    let number = |version: &Version, position| version.release().get(position).copied();
-    let differences: Vec<u64> = (0..4)
-        .map(|position| {
-            let number = |version| number(version, position).unwrap_or(0);
-            number(best).abs_diff(number(chosen))
-        })
-        .collect();
-    let is_early = number(best, 0) == Some(0) && number(chosen, 0) == Some(0);
-    match &differences[usize::from(is_early)..] {
-        [0, 0, micro, ..] => (0, 0, *micro),
-        [0, minor, ..] => (0, *minor, 0),
-        [major, ..] => (*major, 0, 0),
-        [] => unreachable!("there are four differences"),
-    }
-}
-
-/// The version of one direct requirement in a solution, compared with its best version.
-#[derive(Clone, Debug)]
-struct Standing {
-    chosen: Version,
-    best: Version,
-    /// True if the user limits its versions from above.
-    is_bounded: bool,
-    /// True if it is below its best version although no package of the solution limits it: its own requirements conflict,
-    /// and an older release states fewer of them.
-    is_lax: bool,
-    /// The packages that the chosen version limits from above.
-    limits: BTreeSet<PackageName>,
-}
-
-impl Standing {
-    fn distance(&self) -> Distance {
-        if self.chosen < self.best {
-            distance(&self.chosen, &self.best)
-        } else {
-            (0, 0, 0)
-        }
-    }
-}
-
-/// The standings of the direct requirements without fixed versions in a solution.
-#[derive(Clone, Debug, Default)]
-struct Standings(BTreeMap<PackageName, Standing>);
-
-impl Standings {
-    fn new(
-        versions: Versions,
-        dependencies: &HashMap<PackageName, Vec<Requirement>>,
-        best: &Versions,
-        direct: &DirectRequirements,
-    ) -> Self {
-        let is_limited = |name: &PackageName, best: &Version| {
-            let mut all = dependencies.values().flatten();
-            all.any(|one| one.name == *name && !allows(one, best))
-        };
-        let standings = versions.into_iter().filter_map(|(name, chosen)| {
-            let best = best.get(&name).filter(|_| direct.is_free(&name))?.clone();
-            let own = dependencies.get(&name).into_iter().flatten();
-            let standing = Standing {
-                is_bounded: direct.is_bounded(&name),
-                is_lax: chosen < best && !is_limited(&name, &best),
-                limits: own
-                    .filter(|one| has_upper_bound(one))
-                    .map(|one| one.name.clone())
-                    .collect(),
-                chosen,
-                best,
-            };
-            Some((name, standing))
-        });
-        Self(standings.collect())
-    }
-
-    fn distance(&self, counts: impl Fn(&PackageName, &Standing) -> bool) -> Distance {
-        let distances = self.0.iter().filter(|(name, one)| counts(name, one));
-        distances
-            .map(|(_, one)| one.distance())
-            .fold((0, 0, 0), |sum, one| {
-                (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2)
-            })
-    }
-
-    /// Returns the direct requirements below their best versions, the most distant first.
-    fn below_best(&self) -> Vec<PackageName> {
-        let below = self.0.iter().filter(|(_, one)| one.chosen < one.best);
-        let mut names: Vec<_> = below
-            .map(|(name, one)| (Reverse(one.distance()), name))
-            .collect();
-        names.sort();
-        names.into_iter().map(|(_, name)| name.clone()).collect()
-    }
-
-    /// Returns the direct requirements that are limited from above: by the user, or by another one of these that has the
-    /// same version in both solutions.
-    fn bounded(&self, other: &Self) -> BTreeSet<&PackageName> {
-        let is_bounded = |(_, one): &(_, &Standing)| one.is_bounded;
-        let mut unseen: Vec<_> = self.0.iter().filter(is_bounded).collect();
-        let mut bounded = BTreeSet::new();
-        while let Some((name, one)) = unseen.pop() {
-            let theirs = other.0.get(name);
-            if bounded.insert(name) && theirs.is_some_and(|theirs| theirs.chosen == one.chosen) {
-                unseen.extend(
-                    one.limits
-                        .iter()
-                        .filter_map(|name| self.0.get_key_value(name)),
-                );
-            }
-        }
-        bounded
-    }
-
-    /// Returns whether this solution has a newer version of one of `names` than `other` has.
-    fn has_newer(&self, other: &Self, names: &BTreeSet<&PackageName>) -> bool {
-        names.iter().any(|&name| {
-            let (ours, theirs) = (self.0.get(name), other.0.get(name));
-            ours.zip(theirs)
-                .is_some_and(|(ours, theirs)| ours.chosen > theirs.chosen)
-        })
-    }
-
-    /// Returns whether this solution replaces `other`, an earlier one.
-    ///
-    /// Requirements limited from above are compared first: an older release may be compatible with anything only because
-    /// its metadata states no limits. Then all direct requirements are compared.
-    ///
-    /// 1. A solution with a newer version of one of them, and an older version of none, is better.
-    /// 2. If some are older and some newer, the order of the requirements decides: the earlier solution stays. The
-    ///    exception is a solution closer to the best versions of those that no package of the other one limits, unless
-    ///    it costs the rest a major version.
-    fn is_better_than(&self, other: &Self) -> bool {
-        for names in [self.bounded(other), self.0.keys().collect()] {
-            match (self.has_newer(other, &names), other.has_newer(self, &names)) {
-                (false, false) => {}
-                (true, true) => {
-                    let is_lax = |name: &PackageName| other.0.get(name).is_some_and(|it| it.is_lax);
-                    let lax = |one: &Self| {
-                        one.distance(|name, standing| names.contains(name) && standing.is_lax)
-                    };
-                    let rest =
-                        |one: &Self| one.distance(|name, _| names.contains(name) && !is_lax(name));
-                    return lax(self) < lax(other) && rest(self).0 <= rest(other).0;
-                }
-                (is_newer, _) => return is_newer,
-            }
-        }
-        false
-    }
-}
-
-/// Returns whether a requirement has one version (among those of an `==` clause), or is a direct reference.
-fn is_fixed(requirement: &Requirement) -> bool {
-    match &requirement.source {
-        RequirementSource::Registry { specifier, .. } => specifier.iter().any(|specifier| {
-            matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual)
-        }),
-        _ => true,
-    }
-}
-
-/// Returns whether `requirement` allows `version`.
-fn allows(requirement: &Requirement, version: &Version) -> bool {
-    match &requirement.source {
-        RequirementSource::Registry { specifier, .. } => specifier.contains(version),
-        _ => false,
-    }
-}
-
-/// Returns whether `requirement` limits the versions from above without fixing one.
-fn has_upper_bound(requirement: &Requirement) -> bool {
-    let RequirementSource::Registry { specifier, .. } = &requirement.source else {
-        return false;
-    };
-    specifier.iter().any(|specifier| {
-        matches!(
-            specifier.operator(),
-            Operator::LessThan
-                | Operator::LessThanEqual
-                | Operator::TildeEqual
-                | Operator::EqualStar
-        )
-    })
-}
-
-/// Returns constraints that exclude versions above the `best` ones.
-fn upper_bounds(best: &Versions) -> Vec<Requirement> {
-    // `<=` does not cover local versions, and one with a pre-release would allow others.
-    let plain = best
-        .iter()
-        .filter(|(_, best)| best.is_stable() && !best.is_local());
-    constraints(plain.map(|(name, best)| format!("{name}<={best}")))
-}
-
-/// Returns constraints that exclude versions below the major versions of the best ones of `names`.
-fn major_floors(names: &[PackageName], best: &Versions) -> Vec<Requirement> {
-    let major = |name| {
-        let floor = match &*best.get(name)?.release() {
-            [0, second, ..] => format!("0.{second}"),
-            [major, ..] => major.to_string(),
-            [] => return None,
-        };
-        Some(format!("{name}>={floor}"))
-    };
-    constraints(names.iter().filter_map(major))
-}
-
-fn constraints(texts: impl Iterator<Item = String>) -> Vec<Requirement> {
-    let lines = texts.map(|text| request::Requirement {
-        text,
-        ..request::Requirement::default()
-    });
-    requirements::parse_named(&lines.collect::<Vec<_>>()).unwrap_or_default()
 }
 
 #[cfg(test)]
