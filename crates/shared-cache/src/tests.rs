@@ -20,7 +20,7 @@ use crate::testing::{OTHER_KEY, SIGNING_KEY, options, record};
 
 const TIMEOUT: Duration = Duration::from_millis(600);
 
-/// How long a server that misbehaves goes on.
+/// The time for which a server that misbehaves goes on.
 const SILENCE: Duration = Duration::from_mins(1);
 
 /// Collects warnings.
@@ -402,7 +402,7 @@ async fn each_fault_of_server_costs_its_timeout_and_one_warning() {
         assert!(warnings[0].contains("****@127.0.0.1"), "{warnings:?}");
         let connections = server.connections();
         assert_eq!(reader.take("e").await, None);
-        // One wrong file is no reason to give a location up.
+        // A single wrong file does not give a location up.
         let asks = usize::from(fault == Fault::Endless);
         assert_eq!(server.connections(), connections + asks, "{fault:?}");
     }

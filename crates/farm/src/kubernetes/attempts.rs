@@ -67,7 +67,7 @@ impl Kubernetes {
             };
             let name = attempt.name();
             self.set_active(&name, true);
-            let end = self.attempt(&attempt, observer).await;
+            let end = Box::pin(self.attempt(&attempt, observer)).await;
             if end.is_ok() {
                 // After an error, the Job is removed with what the run leaves.
                 self.set_active(&name, false);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use wheelhouse_types::plan::{Action, Step};
 use wheelhouse_types::secrets::mask;
-use wheelhouse_types::{Source, Target};
+use wheelhouse_types::{Source, Target, WheelFilename};
 
 use crate::cli::{format, output};
 use crate::pipeline::Preview;
@@ -73,7 +73,7 @@ fn steps(preview: &Preview) -> Vec<&Step> {
 fn to_build(preview: &Preview) -> Vec<String> {
     let has_wheel = |step: &Step| match &step.action {
         Action::Reuse { filename, .. } | Action::Copy { filename, .. } => {
-            filename.ends_with(".whl")
+            filename.parse::<WheelFilename>().is_ok()
         }
         Action::Fetch { .. } | Action::Build => matches!(step.package.source, Source::Wheel(_)),
     };
