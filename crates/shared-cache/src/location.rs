@@ -62,6 +62,11 @@ pub fn is_wrong_entry(error: &Error) -> bool {
     error.kind() == Kind::Verification
 }
 
+/// The server does not accept a file of this size (HTTP status 413). It may accept smaller ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server does not accept a file of this size")]
+pub(crate) struct FileTooLarge;
+
 /// The digest and the size (bytes) of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {

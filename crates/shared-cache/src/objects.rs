@@ -39,7 +39,9 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{CacheLocation, Error, Kind, Result, Sha256, limits};
 
 use crate::connect::ConnectOptions;
-use crate::location::{Entry, EntryName, FileId, Location, MAX_RECORD, RemoteFile, wrong_entry};
+use crate::location::{
+    Entry, EntryName, FileId, FileTooLarge, Location, MAX_RECORD, RemoteFile, wrong_entry,
+};
 
 /// The size of one read of a local file, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -196,9 +198,15 @@ impl ObjectLocation {
         }
         let failed = |cause: &str| self.error(Kind::Publish, "write", name, cause);
         if let Some((client, url)) = &self.http {
-            return send(client, url, name, file, path)
-                .await
-                .map_err(|cause| failed(&cause));
+            let status = send(client, url, name, file, path).await;
+            return match status.map_err(|cause| failed(&cause))? {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    let message = format!("failed to write {}/{name}", self.location);
+                    Err(Error::new(Kind::Publish, message).caused_by(FileTooLarge))
+                }
+                status if status.is_success() => Ok(()),
+                status => Err(failed(&format!("the server answered {status}"))),
+            };
         }
         let opened = fs_err::tokio::File::open(path).await;
         let mut source = opened.map_err(|error| failed(&error.to_string()))?;
@@ -409,14 +417,14 @@ fn without_user(url: &Url) -> Result<(Url, HeaderMap)> {
     Ok((url, headers))
 }
 
-/// Sends a file by PUT. A `WebDAV` server answers 404 or 409 as long as the directory is missing (RFC 4918, section 9.7.1).
+/// Sends a file by PUT, and returns the status of the answer. A `WebDAV` server answers 404 or 409 as long as the directory is missing (RFC 4918, section 9.7.1).
 async fn send(
     client: &Client,
     url: &Url,
     name: EntryName,
     file: FileId,
     path: &Path,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<StatusCode, String> {
     let mut target = url.clone();
     target.set_path(&format!("{}/{name}", url.path().trim_end_matches('/')));
     for is_second in [false, true] {
@@ -428,7 +436,6 @@ async fn send(
             .body(body);
         let response = put.send().await.map_err(|error| display_chain(&error))?;
         match response.status() {
-            status if status.is_success() => return Ok(()),
             StatusCode::NOT_FOUND | StatusCode::CONFLICT if !is_second => {
                 let method = Method::from_bytes(b"MKCOL").map_err(|error| error.to_string())?;
                 for (end, _) in target.path().match_indices('/').skip(1) {
@@ -439,7 +446,7 @@ async fn send(
                     made.map_err(|error| display_chain(&error))?;
                 }
             }
-            status => return Err(format!("the server answered {status}")),
+            status => return Ok(status),
         }
     }
     Err("the server accepts no directory for it".to_owned())

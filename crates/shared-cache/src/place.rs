@@ -4,6 +4,7 @@
 //! separately, since many can be read only.
 
 use std::collections::HashSet;
+use std::error::Error as StdError;
 use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,10 +17,10 @@ use tracing::debug;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::{BuildKey, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::event::seconds;
-use wheelhouse_types::{CacheLocation, Event, Observer, Result, Sha256, limits};
+use wheelhouse_types::{CacheLocation, Error, Event, Observer, Result, Sha256, limits};
 
 use crate::connect::{ConnectOptions, connect};
-use crate::location::{EntryName, FileId, Location, RemoteFile, is_wrong_entry};
+use crate::location::{EntryName, FileId, FileTooLarge, Location, RemoteFile, is_wrong_entry};
 
 /// A location that sends less over its time-out is given up (bytes per second). Building is faster.
 const LEAST_RATE: u64 = 8 << 10;
@@ -45,6 +46,8 @@ pub(crate) struct Place {
     is_unwritable: AtomicBool,
     /// Set by the first warning that the location is given up.
     is_reported: AtomicBool,
+    /// Set by the first warning of a file that is too large.
+    is_limit_reported: AtomicBool,
     wrong: AtomicUsize,
     /// The files that had other bytes, which the next write replaces.
     wrong_files: Mutex<HashSet<Sha256>>,
@@ -77,6 +80,7 @@ impl Place {
             is_unreadable: AtomicBool::new(false),
             is_unwritable: AtomicBool::new(false),
             is_reported: AtomicBool::new(false),
+            is_limit_reported: AtomicBool::new(false),
             wrong: AtomicUsize::new(0),
             wrong_files: Mutex::default(),
         }
@@ -154,6 +158,19 @@ impl Place {
                 "Check that it has space and that the credentials permit writing, or pass it with --cache-from instead of --cache-to.",
             );
         }
+    }
+
+    /// Warns that files are too large for the location, once: there may be many.
+    fn report_too_large(&self, error: &Error) {
+        let cause = error.display_chain();
+        if self.is_limit_reported.swap(true, Ordering::Relaxed) {
+            debug!(location = %self.name, cause, "left out a large file");
+            return;
+        }
+        self.observer.observe(&Event::Warning {
+            message: format!("large files are not written to the shared cache {}: {cause}", self.name),
+            hint: Some("Raise the limit of the server, or of the proxy before it, such as `client_max_body_size` of nginx.".to_owned()),
+        });
     }
 
     /// Warns that the location is given up, once: what fails to read often fails to write for the same reason.
@@ -314,6 +331,13 @@ impl Place {
         match written {
             Ok(Ok(())) => {
                 debug!(location = %self.name, sha256 = %file.sha256, "wrote to a shared cache");
+            }
+            Ok(Err(error))
+                if error
+                    .source()
+                    .is_some_and(<dyn StdError>::is::<FileTooLarge>) =>
+            {
+                self.report_too_large(&error);
             }
             Ok(Err(error)) => self.stop_writing(&error.display_chain()),
             Err(_) => self.stop_slow_writing(limit),

@@ -276,6 +276,8 @@ enum Fault {
     Status(u16),
     /// It reads what is sent, but never answers.
     SilentAfterPut,
+    /// It accepts at most 1,000 bytes.
+    SmallFiles,
 }
 
 /// A server that has the record of the key `a`, and the file of a 100,000 byte wheel.
@@ -330,6 +332,22 @@ async fn serve(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
         Fault::SilentAfterPut if !head.starts_with("GET") => {
             tokio::time::sleep(SILENCE).await;
         }
+        Fault::SmallFiles if !head.starts_with("GET") => {
+            let header = head.to_ascii_lowercase();
+            let length = header.split("content-length: ").nth(1).unwrap_or("0");
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            let end = buffer
+                .windows(4)
+                .position(|four| four == b"\r\n\r\n")
+                .unwrap()
+                + 4;
+            let mut body = read - end;
+            while body < length {
+                body += stream.read(&mut buffer).await?;
+            }
+            let status = if length > 1000 { 413 } else { 201 };
+            stream.write_all(respond(status, 0).as_bytes()).await?;
+        }
         Fault::Status(status) => stream.write_all(respond(status, 0).as_bytes()).await?,
         _ if is_record => {
             let record = encode_record(&key("a"), &record(&wheel()), None).unwrap();
@@ -362,7 +380,9 @@ async fn serve(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
             stream.write_all(respond(200, 100_000).as_bytes()).await?;
             stream.write_all(&wheel()[..50_000]).await?;
         }
-        Fault::SilentAfterPut => stream.write_all(respond(404, 0).as_bytes()).await?,
+        Fault::SilentAfterPut | Fault::SmallFiles => {
+            stream.write_all(respond(404, 0).as_bytes()).await?;
+        }
     }
     stream.shutdown().await
 }
@@ -444,6 +464,24 @@ async fn location_that_cannot_be_written_costs_one_warning() {
         );
         assert!(!warnings[0].contains("secret"), "{warnings:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_that_is_too_large_for_a_server_costs_no_other_file() {
+    let server = Server::start(Fault::SmallFiles).await;
+    let writer = machine(&[], Some(&server.url), |_| {});
+    writer.build("large", &wheel()).await;
+    writer.build("larger", &[wheel(), wheel()].concat()).await;
+    let warnings = writer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("large files are not written"),
+        "{warnings:?}"
+    );
+    let connections = server.connections();
+    writer.build("small", b"small").await;
+    assert!(server.connections() > connections, "it was given up");
+    assert_eq!(writer.warnings().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
