@@ -156,7 +156,7 @@ impl Machine<'_> {
     /// Checks that nothing of the runs is left in the namespace.
     #[track_caller]
     fn assert_empty(&self) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             let left = self
                 .farm
