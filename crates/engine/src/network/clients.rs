@@ -4,7 +4,7 @@
 //! rejects redirects to plain HTTP, the middleware for index pages checks metadata digests and links, and
 //! [`ResponseLimits`] measures what arrives.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use reqwest_middleware::Middleware;
 use tokio::sync::Semaphore;
@@ -90,12 +90,8 @@ impl Clients {
         };
         let failed = || "failed to set up the HTTP client".to_owned();
         let strategy = client::strategy(request.indexes.strategy);
-        let open = |builder| {
-            registry(builder, strategy)
-                .build()
-                .context(Kind::Input, failed)
-        };
-        let main = open(retrying.clone())?;
+        let main = registry(retrying.clone(), strategy).build();
+        let main = main.context(Kind::Input, failed)?;
         // Opening a client reads all certificates of the system, so the others share those of this one.
         let share = |builder, strategy| {
             registry(builder, strategy)
@@ -103,16 +99,28 @@ impl Clients {
                 .context(Kind::Input, failed)
         };
         let first_index = client::strategy(IndexStrategy::FirstIndex);
-        let UndecodedHttpClients { checking, trusting } = UndecodedHttpClients::open(network)?;
-        let undecoded = |client| open(single_attempt.clone().custom_client(client));
-        let undecoded = UndecodedClients {
-            checking: undecoded(checking)?,
-            trusting: trusting.map(undecoded).transpose()?,
+        let undecoded = {
+            let (network, builder) = (network.clone(), single_attempt.clone());
+            let (cache, locations) = (cache.clone(), locations.clone());
+            move || {
+                let open = |client| {
+                    let builder = builder.clone().custom_client(client);
+                    let builder = RegistryClientBuilder::new(builder, cache.clone());
+                    let builder = builder.index_locations(locations.clone());
+                    builder.build().context(Kind::Input, failed)
+                };
+                let UndecodedHttpClients { checking, trusting } =
+                    UndecodedHttpClients::open(&network)?;
+                Ok(UndecodedClients {
+                    checking: open(checking)?,
+                    trusting: trusting.map(open).transpose()?,
+                })
+            }
         };
         let single_attempt = share(single_attempt, strategy)?;
         Ok(Self {
             fetcher: Fetcher::new(single_attempt.clone(), plain_http, network.offline)
-                .with_undecoded(undecoded)
+                .with_undecoded(Arc::new(LazyLock::new(Box::new(undecoded))))
                 .with_url_credentials(credentials),
             single_attempt,
             cache_only: share(

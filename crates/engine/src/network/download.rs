@@ -1,5 +1,6 @@
 //! Downloads of files over HTTP, from any offset.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,7 +28,7 @@ use crate::error::EngineError;
 pub struct Fetcher {
     /// Decodes responses with a `Content-Encoding`.
     client: RegistryClient,
-    undecoded: Option<UndecodedClients>,
+    undecoded: Option<LazyUndecodedClients>,
     plain_http: PlainHttp,
     url_credentials: UrlCredentials,
     /// The value of the `Authorization` header.
@@ -35,8 +36,13 @@ pub struct Fetcher {
     offline: bool,
 }
 
+/// The clients that do not decode responses. The first download opens them: that reads all certificates of the system, which a
+/// run without downloads does not need.
+pub(crate) type LazyUndecodedClients = Arc<LazyLock<Result<UndecodedClients, Error>, Opening>>;
+
+type Opening = Box<dyn FnOnce() -> Result<UndecodedClients, Error> + Send>;
+
 /// The clients that do not decode responses.
-#[derive(Clone)]
 pub(crate) struct UndecodedClients {
     pub(crate) checking: RegistryClient,
     /// Accepts any certificate, for the trusted hosts.
@@ -121,7 +127,7 @@ impl Fetcher {
     }
 
     /// Ignores `Content-Encoding`: some servers send it for a `.tar.gz` as published.
-    pub(crate) fn with_undecoded(self, undecoded: UndecodedClients) -> Self {
+    pub(crate) fn with_undecoded(self, undecoded: LazyUndecodedClients) -> Self {
         Self {
             undecoded: Some(undecoded),
             ..self
@@ -156,10 +162,11 @@ impl Fetcher {
             ));
         }
         let url = &self.url_credentials.restored(url);
-        let undecoded = self
-            .undecoded
-            .as_ref()
-            .map(|clients| clients.client_for(url, &self.plain_http));
+        let undecoded = match self.undecoded.as_deref().map(LazyLock::force) {
+            None => None,
+            Some(Ok(clients)) => Some(clients.client_for(url, &self.plain_http)),
+            Some(Err(error)) => return Err(FetchError::fatal(error.display_chain(), error.hint())),
+        };
         let client = undecoded.unwrap_or(&self.client);
         let mut response = self.ask(client, url, offset, version).await?;
         let mut first = None;
