@@ -1,6 +1,6 @@
 //! Entries of the store: finds, digests and discards them.
 //!
-//! A process digests an entry when it first needs it. Afterwards one `lstat` shows that the file is unchanged, because no
+//! A process digests an entry when it first needs it; threads that need it at the same time wait. Afterwards one `lstat` shows that the file is unchanged, because no
 //! process can choose a change time. Entries that the caller [trusts](Store::trusting) are not digested while they have the
 //! modification time [`STORE_MTIME`]; a process that writes to one changes that time, but could restore it.
 //!
@@ -13,6 +13,7 @@ use std::fs::{FileTimes, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -76,6 +77,14 @@ impl<T> Lookup<T> {
     }
 }
 
+/// The result of examining an entry.
+enum Examined {
+    Intact(Metadata),
+    Missing,
+    /// With the reason.
+    Corrupt(Metadata, &'static str),
+}
+
 impl Store {
     /// Finds the file with the digest `sha256`. Digests it unless this process has done so before or trusts it.
     ///
@@ -127,51 +136,67 @@ impl Store {
 
     fn look_up(&self, sha256: &Sha256, is_trusted: bool) -> Result<Lookup> {
         let path = self.layout().entry(sha256);
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lookup::Miss),
-            Err(error) => Err(error::reading(&path, error)),
-            Ok(metadata) if self.is_verified(sha256, &metadata) => {
-                Ok(Lookup::Hit(StoredFile::new(sha256, path, &metadata)))
-            }
-            Ok(metadata) if is_trusted && is_untouched_entry(&metadata) => {
-                self.mark_used(&path, &metadata);
-                Ok(Lookup::Hit(StoredFile::new(sha256, path, &metadata)))
-            }
-            Ok(metadata) if metadata.is_file() => self.verify_entry(sha256, path, &metadata),
-            Ok(metadata) => self.discard(sha256, path, &metadata, "it is not a regular file"),
+        let examined = {
+            let verified = self.verified(sha256);
+            let mut verified = verified.lock().unwrap_or_else(PoisonError::into_inner);
+            self.examine(sha256, &path, is_trusted, &mut verified)
+        };
+        match examined.map_err(|error| error::reading(&path, error))? {
+            Examined::Intact(metadata) => Ok(Lookup::Hit(StoredFile::new(sha256, path, &metadata))),
+            Examined::Missing => Ok(Lookup::Miss),
+            Examined::Corrupt(metadata, reason) => self.discard(sha256, path, &metadata, reason),
         }
     }
 
-    /// Digests an entry, and discards it if the digest is wrong.
-    fn verify_entry(&self, sha256: &Sha256, path: PathBuf, found: &Metadata) -> Result<Lookup> {
-        let failed = |error| error::reading(&path, error);
-        let mut file = match fs::File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Miss),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return self.discard(sha256, path, found, "it is not readable");
-            }
-            result => result.map_err(failed)?,
+    /// Examines the entry at `path`, and digests it unless it is in the `verified` state or trusted.
+    fn examine(
+        &self,
+        sha256: &Sha256,
+        path: &Path,
+        is_trusted: bool,
+        verified: &mut Option<EntryState>,
+    ) -> io::Result<Examined> {
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Examined::Missing),
+            result => result?,
         };
-        let before = file.metadata().map_err(failed)?;
+        if *verified == Some(EntryState::new(&found)) {
+            return Ok(Examined::Intact(found));
+        }
+        if is_trusted && is_untouched_entry(&found) {
+            self.mark_used(path, &found);
+            return Ok(Examined::Intact(found));
+        }
+        if !found.is_file() {
+            return Ok(Examined::Corrupt(found, "it is not a regular file"));
+        }
+        let mut file = match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Examined::Missing),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Examined::Corrupt(found, "it is not readable"));
+            }
+            result => result?,
+        };
+        let before = file.metadata()?;
         match digest::sha256(&mut file) {
             Ok((digest, _)) if digest == *sha256 => {}
-            Ok(_) => return self.discard(sha256, path, &before, "its digest is wrong"),
+            Ok(_) => return Ok(Examined::Corrupt(before, "its digest is wrong")),
             Err(error) => {
                 tracing::debug!(path = %path.display(), %error, "failed to read cached file");
-                return self.discard(sha256, path, &before, "reading it failed");
+                return Ok(Examined::Corrupt(before, "reading it failed"));
             }
         }
-        let mut after = file.metadata().map_err(failed)?;
+        let mut after = file.metadata()?;
         if EntryState::new(&before) == EntryState::new(&after) {
             if self.is_writable() && !has_store_mtime(&after) {
                 // Without this time, another run digests the file again.
                 let _ = file.set_times(FileTimes::new().set_modified(store_mtime()));
             }
-            self.mark_used(&path, &after);
-            after = file.metadata().map_err(failed)?;
-            self.mark_verified(sha256, &after);
+            self.mark_used(path, &after);
+            after = file.metadata()?;
+            *verified = Some(EntryState::new(&after));
         }
-        Ok(Lookup::Hit(StoredFile::new(sha256, path, &after)))
+        Ok(Examined::Intact(after))
     }
 
     /// Verifies that `stored` is unchanged since it was found, without trusting its times.

@@ -31,8 +31,7 @@ struct StoreInner {
     /// The best method that works, by the device of the destination.
     link_methods: Mutex<BTreeMap<u64, LinkMethod>>,
     new_file_mode: OnceLock<Option<u32>>,
-    /// The states in which this process found entries intact.
-    verified: Mutex<HashMap<Sha256, EntryState>>,
+    verified: Mutex<HashMap<Sha256, VerifiedState>>,
     /// Held shared until the store is closed.
     lock: Option<fs::File>,
 }
@@ -57,6 +56,10 @@ impl EntryState {
         Self([device.into(), inode.into(), metadata.len().into(), changed])
     }
 }
+
+/// The state in which this process found an entry intact. Locked while the entry is digested, so that other threads wait for
+/// the result.
+pub(crate) type VerifiedState = Arc<Mutex<Option<EntryState>>>;
 
 impl Drop for StoreInner {
     fn drop(&mut self) {
@@ -147,18 +150,11 @@ impl Store {
         self.trusted.contains(sha256)
     }
 
-    /// Returns whether this process found the entry intact in exactly this state.
-    pub(crate) fn is_verified(&self, sha256: &Sha256, metadata: &Metadata) -> bool {
-        let verified = self.inner.verified.lock();
-        let verified = verified.unwrap_or_else(PoisonError::into_inner);
-        verified.get(sha256) == Some(&EntryState::new(metadata))
-    }
-
-    /// Remembers that the entry is intact in this state.
-    pub(crate) fn mark_verified(&self, sha256: &Sha256, metadata: &Metadata) {
+    /// Returns the state in which this process found the entry intact.
+    pub(crate) fn verified(&self, sha256: &Sha256) -> VerifiedState {
         let verified = self.inner.verified.lock();
         let mut verified = verified.unwrap_or_else(PoisonError::into_inner);
-        verified.insert(*sha256, EntryState::new(metadata));
+        Arc::clone(verified.entry(*sha256).or_default())
     }
 
     pub(crate) fn layout(&self) -> &Layout {

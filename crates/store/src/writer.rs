@@ -7,6 +7,7 @@
 use std::fs::FileTimes;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::sync::PoisonError;
 
 use fs_err as fs;
 use tempfile::NamedTempFile;
@@ -17,7 +18,7 @@ use wheelhouse_types::{Error, Kind, Result};
 use crate::entry::{Lookup, StoredFile, store_mtime};
 use crate::error;
 use crate::expected::ExpectedFile;
-use crate::store::Store;
+use crate::store::{EntryState, Store};
 use crate::temporary::create_new;
 
 /// The size of one read of a local file, in bytes.
@@ -114,7 +115,9 @@ impl Store {
 
     fn committed(&self, file: &fs::File, entry: StoredFile) -> StoredFile {
         if let Ok(metadata) = file.metadata() {
-            self.mark_verified(&entry.sha256, &metadata);
+            let verified = self.verified(&entry.sha256);
+            let mut verified = verified.lock().unwrap_or_else(PoisonError::into_inner);
+            *verified = Some(EntryState::new(&metadata));
         }
         entry
     }

@@ -8,6 +8,7 @@ use wheelhouse_types::Sha256;
 
 use super::{add, days_ago, files, find, new_store, set_accessed, set_modified};
 use crate::entry::{has_store_mtime, store_mtime};
+use crate::store::EntryState;
 use crate::{ExpectedFile, LinkOptions, Lookup, Store, StoredFile};
 
 proptest! {
@@ -160,16 +161,44 @@ fn detects_change_with_restored_time() {
     assert_eq!(find(&other, b"wheel"), Lookup::Corrupt(stored.path));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_digest_an_entry_once() {
+    /// Returns the bytes that this process has read so far (`proc_pid_io(5)`).
+    fn bytes_read() -> u64 {
+        let io = std::fs::read_to_string("/proc/self/io").unwrap();
+        let read = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        read.unwrap().parse().unwrap()
+    }
+    const SIZE: u64 = 64 << 20;
+    let (_directory, store) = new_store();
+    let stored = add(&store, &vec![7; usize::try_from(SIZE).unwrap()]);
+    let other = Store::open(store.root()).unwrap();
+    let before = bytes_read();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert!(other.find(&stored.sha256).unwrap().hit().is_some()));
+        }
+    });
+    let read = bytes_read() - before;
+    assert!((SIZE..2 * SIZE).contains(&read), "{read} bytes were read");
+}
+
 #[test]
 fn digests_untrusted_entry_once() {
     let (_directory, store) = new_store();
     let stored = add(&store, b"wheel");
     let metadata = std::fs::metadata(&stored.path).unwrap();
-    assert!(store.is_verified(&stored.sha256, &metadata));
+    let is_verified = |store: &Store| {
+        let verified = store.verified(&stored.sha256);
+        let state = *verified.lock().unwrap();
+        state == Some(EntryState::new(&metadata))
+    };
+    assert!(is_verified(&store));
     let other = Store::open(store.root()).unwrap();
-    assert!(!other.is_verified(&stored.sha256, &metadata));
+    assert!(!is_verified(&other));
     find(&other, b"wheel");
-    assert!(other.is_verified(&stored.sha256, &metadata));
+    assert!(is_verified(&other));
     let trusting = Store::open(store.root()).unwrap();
     let trusting = trusting.trusting([stored.sha256].into());
     change_preserving_time(&stored);
