@@ -1,5 +1,6 @@
 //! Reaching servers, be they indexes or registries.
 //!
+//! - [`ClientOptions`]: HTTP clients with these options.
 //! - [`tls_with`]: TLS that trusts the certificates in a file.
 //! - [`Unreachable`]: the cause, in one sentence, of a request without a response.
 //!
@@ -8,7 +9,9 @@
 #![warn(missing_docs)]
 
 mod certificates;
+mod client;
 mod unreachable;
 
 pub use certificates::tls_with;
+pub use client::{ClientOptions, secure_redirects};
 pub use unreachable::{Peer, Unreachable, error_chain};

@@ -209,21 +209,17 @@ impl InputReader<'_> {
         for line in read.requirements.iter().chain(&read.constraints) {
             self.record_source(&line.location.source);
         }
-        for line in read.requirements {
+        let requirements = read.requirements.into_iter().map(|line| (line, false));
+        let constraints = read.constraints.into_iter().map(|line| (line, true));
+        for (line, is_constraint) in requirements.chain(constraints) {
             let requirement = self.requirement(line);
-            match part {
-                InputRole::Main => self.inputs.requirements.push(requirement),
-                InputRole::Overrides => self.inputs.overrides.push(requirement),
-                InputRole::BuildConstraints => self.inputs.build_constraints.push(requirement),
-            }
-        }
-        for line in read.constraints {
-            let requirement = self.requirement(line);
-            match part {
-                InputRole::Main => self.inputs.constraints.push(requirement),
-                InputRole::Overrides => self.inputs.overrides.push(requirement),
-                InputRole::BuildConstraints => self.inputs.build_constraints.push(requirement),
-            }
+            let lines = match part {
+                InputRole::Main if is_constraint => &mut self.inputs.constraints,
+                InputRole::Main => &mut self.inputs.requirements,
+                InputRole::Overrides => &mut self.inputs.overrides,
+                InputRole::BuildConstraints => &mut self.inputs.build_constraints,
+            };
+            lines.push(requirement);
         }
     }
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
-use wheelhouse_transport::{Peer, Unreachable, tls_with};
+use wheelhouse_transport::{ClientOptions, Peer, Unreachable, secure_redirects};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::limits::{self, Excess, Rate, TooSlow};
 use wheelhouse_types::{Error, Kind, Result, retry};
@@ -24,52 +24,23 @@ pub(super) fn client(access: &Access) -> Result<Client> {
 /// # Errors
 /// [`Kind::Input`] if the certificates cannot be read or the proxy is not valid.
 pub fn client_with(access: &Access, headers: HeaderMap) -> Result<Client> {
-    let builder = builder(access)?.default_headers(headers);
-    build(builder.redirect(redirect::Policy::custom(follow)))
+    options(access).client(secure_redirects(5), |builder| {
+        builder.default_headers(headers)
+    })
 }
 
 /// Creates a client for token servers. It follows no redirects, because its requests carry credentials.
 pub(super) fn token_client(access: &Access) -> Result<Client> {
-    build(builder(access)?.redirect(redirect::Policy::none()))
+    options(access).client(redirect::Policy::none(), |builder| builder)
 }
 
-fn build(builder: ClientBuilder) -> Result<Client> {
-    builder
-        .build()
-        .context(Kind::Input, || "failed to create an HTTP client".to_owned())
-}
-
-fn builder(access: &Access) -> Result<ClientBuilder> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(access.timeout.min(Duration::from_secs(15)))
-        .read_timeout(access.timeout)
-        // The digest of a blob is that of its bytes as stored.
-        .no_gzip()
-        .no_deflate()
-        .no_zstd()
-        .tls_danger_accept_invalid_certs(access.insecure);
-    if let Some(path) = access.certificates.as_ref().filter(|_| !access.insecure) {
-        builder = builder.tls_backend_preconfigured(tls_with(path, None)?);
-    }
-    if let Some(proxy) = &access.proxy {
-        let proxy = reqwest::Proxy::all(proxy)
-            .context(Kind::Input, || "the proxy is not a valid URL".to_owned())?;
-        builder = builder.proxy(proxy);
-    }
-    Ok(builder)
-}
-
-/// Follows redirects except from a server with TLS to one without. For other hosts, reqwest removes credentials from the
-/// request.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-    if attempt.previous().len() > 5 {
-        attempt.error("the server redirects too often")
-    } else if secure && attempt.url().scheme() != "https" {
-        attempt.error("the server redirects to a server without TLS")
-    } else {
-        attempt.follow()
+fn options(access: &Access) -> ClientOptions<'_> {
+    ClientOptions {
+        connect_timeout: access.timeout.min(Duration::from_secs(15)),
+        read_timeout: access.timeout,
+        certificates: access.certificates.as_deref(),
+        insecure: access.insecure,
+        proxy: access.proxy.as_deref(),
     }
 }
 

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, IF_NONE_MATCH};
-use reqwest::{Client, ClientBuilder, Response, redirect};
+use reqwest::{Client, Response};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
-use wheelhouse_transport::{Unreachable, tls_with};
-use wheelhouse_types::error::Context as _;
+use wheelhouse_transport::{ClientOptions, Unreachable, secure_redirects};
 use wheelhouse_types::redact::{redacted, without_credentials};
 use wheelhouse_types::{Error, Kind, PackageName, Result, limits};
 
@@ -133,42 +132,16 @@ impl Upstream {
     }
 }
 
-/// Creates the client of an index. It is the client of registries with another limit of redirects; uv's client belongs to
-/// uv's cache and to its resolver.
+/// Creates the client of an index. uv's client belongs to uv's cache and to its resolver.
 fn client(certificates: Option<&Path>, proxy: Option<&str>, timeout: Duration) -> Result<Client> {
-    let mut builder: ClientBuilder = Client::builder()
-        .user_agent(concat!("wheelhouse/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(timeout.min(Duration::from_secs(10)))
-        .read_timeout(timeout)
-        .redirect(redirect::Policy::custom(follow))
-        // The digest of a file is that of its bytes as stored.
-        .no_brotli()
-        .no_deflate()
-        .no_gzip()
-        .no_zstd();
-    if let Some(path) = certificates {
-        builder = builder.tls_backend_preconfigured(tls_with(path, None)?);
-    }
-    if let Some(proxy) = proxy {
-        let proxy = reqwest::Proxy::all(proxy)
-            .context(Kind::Input, || "the proxy is not a valid URL".to_owned())?;
-        builder = builder.proxy(proxy);
-    }
-    builder
-        .build()
-        .context(Kind::Input, || "failed to create an HTTP client".to_owned())
-}
-
-/// Follows redirects except from a server with TLS to one without.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-    if attempt.previous().len() > 10 {
-        attempt.error("the server redirects too often")
-    } else if secure && attempt.url().scheme() != "https" {
-        attempt.error("the server redirects to a server without TLS")
-    } else {
-        attempt.follow()
-    }
+    let options = ClientOptions {
+        connect_timeout: timeout.min(Duration::from_secs(10)),
+        read_timeout: timeout,
+        certificates,
+        insecure: false,
+        proxy,
+    };
+    options.client(secure_redirects(10), |builder| builder)
 }
 
 /// Reads a response of at most `limit` bytes.

@@ -10,7 +10,6 @@ use wheelhouse_serve::Bind;
 use super::ImageReadArgs;
 use super::parsers::{seconds, size};
 
-#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Directories of wheels, and images as for `extract` [default: wheelhouse]
@@ -57,6 +56,7 @@ pub(crate) struct AccessArgs {
 }
 
 /// The options of uploads.
+#[expect(clippy::doc_markdown, reason = "a help text is not Markdown")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Upload options")]
 pub(crate) struct UploadArgs {

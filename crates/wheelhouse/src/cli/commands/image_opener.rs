@@ -21,7 +21,7 @@ pub(crate) enum WheelhouseInput {
     /// An existing directory.
     Directory(PathBuf),
     /// An image, which is not opened yet.
-    Image(ImageOpener),
+    Image(Box<ImageOpener>),
 }
 
 impl WheelhouseInput {
@@ -38,7 +38,7 @@ impl WheelhouseInput {
         if names_image(place) {
             let image = place.parse()?;
             let opener = ImageOpener::new(&image, &arguments.read_args, globals, process)?;
-            return Ok(Self::Image(opener));
+            return Ok(Self::Image(Box::new(opener)));
         }
         let directory = process.directory.join(place);
         if !directory.is_dir() {

@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &WheelhouseArgs, globals: &GlobalOptions) -> Result
     let process = ProcessEnv::read()?;
     let found = match WheelhouseInput::new(arguments, globals, &process)? {
         WheelhouseInput::Directory(directory) => inspect::inspect_directory(&directory)?,
-        WheelhouseInput::Image(opener) => signals::run(move || look(opener))?,
+        WheelhouseInput::Image(opener) => signals::run(move || look(*opener))?,
     };
     let place = &arguments.place;
     let text = if globals.json {
