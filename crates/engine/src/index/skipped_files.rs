@@ -1,7 +1,7 @@
 //! The files and responses of indexes that a run skips, and their causes for warnings and error messages.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use url::Url;
 use uv_distribution_filename::DistFilename;
@@ -20,14 +20,26 @@ struct SkippedByPackage {
 }
 
 impl SkippedFiles {
+    fn lock(&self) -> MutexGuard<'_, SkippedByPackage> {
+        self.0.lock().expect("no panic while locked")
+    }
+
+    /// Records `sentence` for the error messages about `package`.
+    fn add(&self, package: String, sentence: String) {
+        let mut known = self.lock();
+        known
+            .of_packages
+            .entry(package)
+            .or_default()
+            .insert(sentence);
+    }
+
     /// Records that the page at `url` was not an index page.
     pub(super) fn not_a_page(&self, url: &Url, answer: &str) {
         let (index, package) = index_and_package(url);
         let sentence = format!("{index} is taken not to have {package}: it answered {answer}");
-        let mut known = self.0.lock().expect("no panic while locked");
-        let of_package = known.of_packages.entry(package).or_default();
-        of_package.insert(sentence.clone());
-        known.answers.entry(index).or_insert(sentence);
+        self.add(package, sentence.clone());
+        self.lock().answers.entry(index).or_insert(sentence);
     }
 
     /// Records that a file on the page at `url` cannot be used.
@@ -40,25 +52,18 @@ impl SkippedFiles {
         let file = redacted(file);
         tracing::debug!(file, package, index, reason = why, "skipping a file");
         let sentence = format!("{file} on {index} was skipped: {why}");
-        let mut known = self.0.lock().expect("no panic while locked");
-        let of_package = known.of_packages.entry(package).or_default();
-        of_package.insert(sentence);
+        self.add(package, sentence);
     }
 
     /// Records that the metadata of `file` is not that of `package`.
     pub(crate) fn inconsistent(&self, package: &PackageName, file: &str, found: &str) {
-        let sentence = format!("{file} was skipped: its metadata is that of {found}");
-        let mut known = self.0.lock().expect("no panic while locked");
-        let of_package = known.of_packages.entry(package.to_string()).or_default();
-        of_package.insert(sentence);
+        self.unusable(package, file, &format!("its metadata is that of {found}"));
     }
 
     /// Records that `file` of `package` is not used for this `reason`.
     pub(crate) fn unusable(&self, package: &PackageName, file: &str, reason: &str) {
         let sentence = format!("{file} was skipped: {reason}");
-        let mut known = self.0.lock().expect("no panic while locked");
-        let of_package = known.of_packages.entry(package.to_string()).or_default();
-        of_package.insert(sentence);
+        self.add(package.to_string(), sentence);
     }
 
     /// Records that `package` was not built for its metadata.
@@ -66,19 +71,18 @@ impl SkippedFiles {
         let sentence = format!(
             "{package} is not compiled to learn what it requires: its PKG-INFO is believed"
         );
-        let mut known = self.0.lock().expect("no panic while locked");
-        known.answers.insert(package.to_owned(), sentence);
+        self.lock().answers.insert(package.to_owned(), sentence);
     }
 
     /// Returns a sentence for each index that did not respond with an index page.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let known = self.0.lock().expect("no panic while locked");
+        let known = self.lock();
         known.answers.values().cloned().collect()
     }
 
     /// Returns a sentence for each skipped file of the packages `names`.
     pub(crate) fn of_packages(&self, names: &[&str]) -> Vec<String> {
-        let known = self.0.lock().expect("no panic while locked");
+        let known = self.lock();
         let of_packages = names.iter().filter_map(|name| known.of_packages.get(*name));
         of_packages.flatten().cloned().collect()
     }

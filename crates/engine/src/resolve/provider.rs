@@ -22,7 +22,7 @@ use uv_resolver::{
     WheelMetadataResult,
 };
 use uv_types::{BuildContext, HashStrategy};
-use wheelhouse_types::{Error, Kind, Request};
+use wheelhouse_types::{Distribution, Error, Kind, Request, Result};
 
 use super::ResolverContext;
 use super::metadata_cache::{BacktrackLimit, MetadataCache};
@@ -69,19 +69,16 @@ impl<C: BuildContext> Provider<'_, C> {
         let sdist = self.sdist_in_place_of(dist);
         let dist = sdist.as_ref().unwrap_or(dist);
         tracing::debug!(%dist, "prefetching the first candidate");
-        let required = self.required(dist);
-        if let Ok(distribution) = self
-            .context
-            .state
-            .distributions
-            .distribution(dist, None, required)
-        {
+        if let Ok(distribution) = self.distribution(dist) {
             self.context.artifacts.prefetch(&distribution);
         }
     }
 
-    fn required(&self, dist: &Dist) -> Vec<String> {
-        required_hashes(self.hasher, dist)
+    /// Converts `dist`, with the digests that are required of it.
+    fn distribution(&self, dist: &Dist) -> Result<Distribution> {
+        let required = required_hashes(self.hasher, dist);
+        let distributions = &self.context.state.distributions;
+        distributions.distribution(dist, None, required)
     }
 
     /// Returns the sdist that is built instead of the wheel `dist`, whose metadata uv would use.

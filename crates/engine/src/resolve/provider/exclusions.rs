@@ -18,14 +18,7 @@ impl<C: BuildContext> Provider<'_, C> {
     pub(super) fn unusable(&self, dist: &Dist, reason: &str) -> Option<ResolutionMetadata> {
         let skipped = self.context.state.index.skipped();
         skipped.unusable(dist.name(), &file_name(dist), reason);
-        Some(ResolutionMetadata {
-            name: dist.name().clone(),
-            version: dist.version()?.clone(),
-            requires_dist: Box::default(),
-            requires_python: Some(requires_python::inconsistent()),
-            provides_extra: Box::default(),
-            dynamic: false,
-        })
+        metadata_for(dist, requires_python::inconsistent())
     }
 
     /// Returns whether the Python of the target does not satisfy `requires`.
@@ -36,19 +29,12 @@ impl<C: BuildContext> Provider<'_, C> {
     /// Returns metadata that excludes `dist`, if the index states that it is not for the Python of the target.
     pub(super) fn published_incompatibility(&self, dist: &Dist) -> Option<MetadataResponse> {
         let requires = published_python(dist).filter(|requires| self.excludes_target(requires))?;
-        let metadata = ResolutionMetadata {
-            name: dist.name().clone(),
-            version: dist.version()?.clone(),
-            requires_dist: Box::default(),
-            requires_python: Some(
-                self.context
-                    .state
-                    .requires_python
-                    .placeholder_specifier(requires),
-            ),
-            provides_extra: Box::default(),
-            dynamic: false,
-        };
+        let requires = self
+            .context
+            .state
+            .requires_python
+            .placeholder_specifier(requires);
+        let metadata = metadata_for(dist, requires)?;
         let metadata = ArchiveMetadata::from_metadata23(metadata);
         Some(MetadataResponse::Found(metadata))
     }
@@ -87,4 +73,16 @@ impl<C: BuildContext> Provider<'_, C> {
         }
         MetadataResponse::Found(metadata)
     }
+}
+
+/// Returns metadata of `dist` with nothing but `requires_python`.
+fn metadata_for(dist: &Dist, requires_python: VersionSpecifiers) -> Option<ResolutionMetadata> {
+    Some(ResolutionMetadata {
+        name: dist.name().clone(),
+        version: dist.version()?.clone(),
+        requires_dist: Box::default(),
+        requires_python: Some(requires_python),
+        provides_extra: Box::default(),
+        dynamic: false,
+    })
 }

@@ -38,12 +38,7 @@ impl<C: BuildContext> Provider<'_, C> {
         &self,
         dist: &Dist,
     ) -> Result<Option<ArchiveMetadata>, uv_distribution::Error> {
-        let Ok(distribution) =
-            self.context
-                .state
-                .distributions
-                .distribution(dist, None, self.required(dist))
-        else {
+        let Ok(distribution) = self.distribution(dist) else {
             return Ok(None);
         };
         let known = self.context.artifacts.metadata(&distribution).await;
@@ -73,10 +68,7 @@ impl<C: BuildContext> Provider<'_, C> {
             return None;
         }
         let state = self.context.state;
-        let distribution = state
-            .distributions
-            .distribution(dist, None, self.required(dist))
-            .ok()?;
+        let distribution = self.distribution(dist).ok()?;
         let wanted = std::slice::from_ref(&distribution);
         self.context.artifacts.wheels(wanted).await.ok()?;
         self.known_metadata(dist).await.ok()?
@@ -111,8 +103,7 @@ impl<C: BuildContext> Provider<'_, C> {
         if state.clients.is_offline() {
             return Ok(None);
         }
-        let required = self.required(dist);
-        let Ok(distribution) = state.distributions.distribution(dist, None, required) else {
+        let Ok(distribution) = self.distribution(dist) else {
             return Ok(None);
         };
         let wheels = self.context.artifacts.wheels(&[distribution]).await;
@@ -191,10 +182,7 @@ impl<C: BuildContext> Provider<'_, C> {
             return file.map_err(failed);
         };
         let state = self.context.state;
-        let Ok(distribution) = state
-            .distributions
-            .distribution(dist, None, self.required(dist))
-        else {
+        let Ok(distribution) = self.distribution(dist) else {
             return Ok(None);
         };
         let path = self.context.artifacts.archive(&distribution).await;
@@ -220,9 +208,7 @@ impl<C: BuildContext> Provider<'_, C> {
         let ResolverContext {
             state, artifacts, ..
         } = self.context;
-        let distribution = state
-            .distributions
-            .distribution(dist, None, self.required(dist));
+        let distribution = self.distribution(dist);
         let distribution = distribution.ok()?;
         let reason = error::find(reason).unwrap_or_else(|| {
             error::explain(reason, &format!("failed to read the metadata of {dist}"))

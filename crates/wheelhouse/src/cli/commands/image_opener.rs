@@ -89,12 +89,7 @@ impl ImageOpener {
     /// Extracts the wheelhouse to `directory`.
     pub(crate) async fn extract(self, directory: PathBuf) -> Result<(SourceImage, Extraction)> {
         let (source, choice) = self.open().await?;
-        wheelhouse_fs::interruption::blocking(move || {
-            let image = choice.find(source)?;
-            let extraction = extract::extract(&image, choice.path.as_deref(), &directory)?;
-            Ok((image, extraction))
-        })
-        .await
+        wheelhouse_fs::interruption::blocking(move || choice.extract(source, &directory)).await
     }
 
     /// Extracts the wheelhouse to a temporary directory, and returns what `read` finds there.
@@ -103,12 +98,11 @@ impl ImageOpener {
         read: impl FnOnce(&Path) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let scratch = Scratch::new()?;
-        let directory = scratch.path().join("wheelhouse");
-        self.extract(directory.clone()).await?;
+        let (source, choice) = self.open().await?;
         wheelhouse_fs::interruption::blocking(move || {
-            let found = read(&directory);
-            drop(scratch);
-            found
+            let directory = scratch.path().join("wheelhouse");
+            choice.extract(source, &directory)?;
+            read(&directory)
         })
         .await
     }
@@ -122,5 +116,15 @@ impl ImageOpener {
 impl ImageSelection {
     pub(crate) fn find(&self, source: Arc<dyn ImageReader>) -> Result<SourceImage> {
         transport::find_image(source, self.architecture.as_deref())
+    }
+
+    fn extract(
+        &self,
+        source: Arc<dyn ImageReader>,
+        directory: &Path,
+    ) -> Result<(SourceImage, Extraction)> {
+        let image = self.find(source)?;
+        let extraction = extract::extract(&image, self.path.as_deref(), directory)?;
+        Ok((image, extraction))
     }
 }

@@ -18,8 +18,8 @@ pub(super) struct CollectedFiles {
 }
 
 impl CollectedFiles {
-    /// Links the files of `inputs`, as a download has them, that `store` or the wheelhouse has into `directory`; `published` are the files of the
-    /// wheelhouse by digest.
+    /// Links those files of `inputs` into `directory` that `store` or the wheelhouse has, as a download has them; `published`
+    /// are the files of the wheelhouse by digest.
     pub(super) fn collect(
         inputs: &BuildInputs,
         directory: PathBuf,
