@@ -1,4 +1,4 @@
-//! What happens to pods, nodes, the API server and the command while a farm builds.
+//! Faults of pods, nodes, the API server and the command while a farm builds.
 
 use std::time::{Duration, Instant};
 
