@@ -8,7 +8,7 @@ use wheelhouse_publish::IndexedWheel;
 use wheelhouse_publish::simple_index::{self, IndexedProject};
 use wheelhouse_types::{PackageName, ProjectStatus};
 
-use crate::page::{Page, Representation};
+use crate::page::Page;
 use crate::served_file::ServedFile;
 
 /// A distribution with its file.
@@ -112,8 +112,7 @@ impl Index {
                 .map(|distribution| distribution.file.name())
                 .collect();
             names.sort_unstable();
-            let html = Representation::new(links(&names).into_bytes());
-            Arc::new(Page::of_html(html, self.modified))
+            Arc::new(Page::of_html(links(&names).into_bytes(), self.modified))
         });
         Arc::clone(page)
     }

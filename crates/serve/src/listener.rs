@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
-use hyper::header::CONTENT_LENGTH;
-use hyper::{Request, StatusCode, service::service_fn};
+use hyper::{Request, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -23,10 +22,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::metrics::Metrics;
+use crate::observe::{self, Observers};
 
 /// The time for a client to send the head of a request, and between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -173,15 +171,11 @@ async fn remove_stale_socket(path: &Path) {
     }
 }
 
-/// The address of a client, as a request's extension; `None` for a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientAddress(pub(crate) Option<IpAddr>);
-
 /// Serves the connections of all listeners.
 pub(crate) struct Connections {
     pub(crate) router: Router,
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) observers: Observers,
     /// The number of simultaneous connections.
     pub(crate) limit: usize,
     /// The time after which a client that does not read is dropped.
@@ -218,25 +212,16 @@ impl Connections {
     fn serve<Io>(
         self: &Arc<Self>,
         io: Io,
-        client: ClientAddress,
+        client: Option<IpAddr>,
         watcher: Watcher,
         permit: OwnedSemaphorePermit,
     ) where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let served = Arc::clone(self);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(client);
-            let request = request.map(axum::body::Body::new);
-            let response = served.router.clone().oneshot(request);
-            async move {
-                let mut response = response.await?;
-                if response.status() == StatusCode::NOT_MODIFIED {
-                    // For `HEAD`, axum states the length of the empty body instead of that of the page.
-                    response.headers_mut().remove(CONTENT_LENGTH);
-                }
-                Ok::<_, std::convert::Infallible>(response)
-            }
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (router, observers) = (served.router.clone(), served.observers.clone());
+            observe::answer(router, observers, client, request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -254,7 +239,7 @@ impl Connections {
             .serve_connection(TokioIo::new(io), service)
             .into_owned();
         let connection = watcher.watch(connection);
-        let metrics = Arc::clone(&self.metrics);
+        let metrics = Arc::clone(&self.observers.metrics);
         metrics.connections.inc();
         tokio::spawn(async move {
             // Errors of a client that disconnects, or does not use HTTP, cannot be reported to it.
@@ -284,7 +269,7 @@ async fn accept(
             Socket::Tcp(socket) => match socket.accept().await {
                 Ok((stream, address)) => {
                     prepare(&stream, served.stalled);
-                    let client = ClientAddress(Some(address.ip().to_canonical()));
+                    let client = Some(address.ip().to_canonical());
                     let Some(tls) = &served.tls else {
                         served.serve(stream, client, graceful.watcher(), permit);
                         continue;
@@ -304,7 +289,7 @@ async fn accept(
             },
             Socket::Unix { listener, .. } => match listener.accept().await {
                 Ok((stream, _)) => {
-                    served.serve(stream, ClientAddress(None), graceful.watcher(), permit);
+                    served.serve(stream, None, graceful.watcher(), permit);
                 }
                 Err(error) => wait_for_descriptors(&error).await,
             },

@@ -25,14 +25,6 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    pub(crate) fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => JSON,
-            Self::VersionedHtml => VERSIONED_HTML,
-            Self::Html => HTML,
-        }
-    }
-
     /// Returns the format with the content type `name`.
     fn from_content_type(name: &str) -> Option<Self> {
         let is = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(name));

@@ -1,22 +1,27 @@
-//! The layer around all routes: counts and logs requests when their responses have been sent.
+//! Answers requests: catches panics, and counts and logs requests when their responses have been sent.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime};
 
+use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
-use hyper::body::{Bytes, Frame, SizeHint};
+use futures::FutureExt as _;
+use hyper::Request;
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, USER_AGENT};
+use tower::ServiceExt as _;
 
 use crate::AccessRecord;
 use crate::auth::AuthenticatedUser;
-use crate::listener::ClientAddress;
 use crate::metrics::Metrics;
+use crate::respond;
 
 /// Receives a record of each request.
 pub type AccessLog = Arc<dyn Fn(&AccessRecord) + Send + Sync>;
@@ -28,57 +33,36 @@ pub(crate) struct Observers {
     pub(crate) access_log: Option<AccessLog>,
 }
 
-/// Observes one request.
-pub(crate) async fn observe(
-    State(observers): State<Observers>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let client = request.extensions().get::<ClientAddress>();
-    let uri = request.uri();
-    let user_agent = request.headers().get(USER_AGENT);
-    // Without a log, no text is copied.
-    let is_logged = observers.access_log.is_some();
-    let path = || match uri.path_and_query() {
-        Some(path) => path.to_string(),
-        None => uri.path().to_owned(),
+/// Answers one request of `client` by `router`, and observes it.
+pub(crate) async fn answer(
+    router: Router,
+    observers: Observers,
+    client: Option<IpAddr>,
+    request: Request<Incoming>,
+) -> Result<Response<ObservedBody>, Infallible> {
+    let mut observation = Observation::begin(observers, client, &request);
+    let answering = AssertUnwindSafe(router.oneshot(request.map(Body::new)));
+    let mut response = match answering.catch_unwind().await {
+        Ok(response) => response?,
+        Err(_panic) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
     };
-    let record = AccessRecord {
-        time: SystemTime::now(),
-        client: client.and_then(|client| client.0),
-        user: None,
-        method: request.method().clone(),
-        path: is_logged.then(path).unwrap_or_default(),
-        version: request.version(),
-        status: StatusCode::OK,
-        bytes: 0,
-        duration: std::time::Duration::ZERO,
-        user_agent: user_agent
-            .filter(|_| is_logged)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
-        complete: false,
-    };
-    let mut observation = Observation {
-        observers,
-        record,
-        begun: Instant::now(),
-    };
-    let mut response = next.run(request).await;
-    observation.record.status = response.status();
+    if response.status() == StatusCode::NOT_MODIFIED {
+        // The length is that of the page, or, by axum, of the empty body.
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    let record = &mut observation.record;
+    record.status = response.status();
     let user = response.extensions_mut().remove::<AuthenticatedUser>();
-    observation.record.user = user.map(|user| user.0);
+    record.user = user.map(|user| user.0);
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    observation.record.complete = observation.record.method == Method::HEAD;
-    response.map(|inner| {
-        let length = length.or_else(|| inner.size_hint().exact());
-        observation.record.complete |= length == Some(0);
-        Body::new(ObservedBody {
-            inner,
-            length,
-            observation,
-        })
-    })
+    let length = length.or_else(|| response.body().size_hint().exact());
+    record.complete = record.method == Method::HEAD || length == Some(0);
+    Ok(response.map(|inner| ObservedBody {
+        inner,
+        length,
+        observation,
+    }))
 }
 
 /// A request whose response is being sent. Recorded when it is dropped.
@@ -86,6 +70,39 @@ struct Observation {
     observers: Observers,
     record: AccessRecord,
     begun: Instant,
+}
+
+impl Observation {
+    fn begin(observers: Observers, client: Option<IpAddr>, request: &Request<Incoming>) -> Self {
+        // Without a log, no text is copied.
+        let is_logged = observers.access_log.is_some();
+        let uri = request.uri();
+        let path = || match uri.path_and_query() {
+            Some(path) => path.to_string(),
+            None => uri.path().to_owned(),
+        };
+        let user_agent = request.headers().get(USER_AGENT);
+        let record = AccessRecord {
+            time: SystemTime::now(),
+            client,
+            user: None,
+            method: request.method().clone(),
+            path: is_logged.then(path).unwrap_or_default(),
+            version: request.version(),
+            status: StatusCode::OK,
+            bytes: 0,
+            duration: std::time::Duration::ZERO,
+            user_agent: user_agent
+                .filter(|_| is_logged)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            complete: false,
+        };
+        Self {
+            observers,
+            record,
+            begun: Instant::now(),
+        }
+    }
 }
 
 impl Drop for Observation {
@@ -105,7 +122,7 @@ impl Drop for Observation {
 }
 
 /// A body that counts its bytes.
-struct ObservedBody {
+pub(crate) struct ObservedBody {
     inner: Body,
     length: Option<u64>,
     observation: Observation,

@@ -1,4 +1,4 @@
-//! A page in its representations: HTML and JSON, each as it is and compressed, with entity tags.
+//! A page in its representations: HTML and JSON, each as it is and compressed, with the headers of their responses.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -6,10 +6,17 @@ use std::time::SystemTime;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use headers::{HeaderMapExt as _, LastModified};
+use hyper::HeaderMap;
 use hyper::body::Bytes;
-use hyper::header::HeaderValue;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use wheelhouse_publish::simple_index;
 use wheelhouse_types::Sha256;
+
+use crate::negotiation::{HTML, JSON};
 
 /// The smallest page that is compressed, in bytes: a smaller one fits into one packet anyway.
 const LEAST_COMPRESSED: usize = 1024;
@@ -20,49 +27,62 @@ pub(crate) struct Page {
     pub(crate) html: Representation,
     /// `None` for a page that exists as HTML only.
     pub(crate) json: Option<Representation>,
-    pub(crate) modified: Option<SystemTime>,
 }
 
 impl Page {
     pub(crate) fn of_index(page: simple_index::Page, modified: Option<SystemTime>) -> Self {
         Self {
-            html: Representation::new(page.html),
-            json: Some(Representation::new(page.json)),
-            modified,
+            json: Some(Representation::new(page.json, JSON, modified)),
+            ..Self::of_html(page.html, modified)
         }
     }
 
-    pub(crate) fn of_html(html: Representation, modified: Option<SystemTime>) -> Self {
+    pub(crate) fn of_html(html: Vec<u8>, modified: Option<SystemTime>) -> Self {
         Self {
-            html,
+            html: Representation::new(html, HTML, modified),
             json: None,
-            modified,
         }
     }
 }
 
-/// The bytes of a page in one format.
+/// A page in one format.
 #[derive(Debug)]
 pub(crate) struct Representation {
+    pub(crate) modified: Option<SystemTime>,
     plain: Encoded,
     compressed: OnceLock<Option<Encoded>>,
 }
 
-/// Bytes and their strong entity tag. Representations with different bytes have different tags.
+/// Bytes with their strong entity tag. Representations with different bytes have different tags.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoded {
     pub(crate) bytes: Bytes,
     pub(crate) entity_tag: HeaderValue,
+    /// The headers of a response with the bytes. They are made once: each request needs them.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Representation {
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        bytes: Vec<u8>,
+        content_type: &'static str,
+        modified: Option<SystemTime>,
+    ) -> Self {
+        let mut headers = HeaderMap::new();
+        let fixed = [
+            (CONTENT_TYPE, content_type),
+            (VARY, "Accept, Accept-Encoding"),
+            (CACHE_CONTROL, "no-cache"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        if let Some(modified) = modified {
+            headers.typed_insert(LastModified::from(modified));
+        }
         let entity_tag = entity_tag(&bytes, "");
         Self {
-            plain: Encoded {
-                bytes: bytes.into(),
-                entity_tag,
-            },
+            modified,
+            plain: Encoded::new(bytes, entity_tag, headers),
             compressed: OnceLock::new(),
         }
     }
@@ -81,12 +101,25 @@ impl Representation {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
             encoder.write_all(plain).ok()?;
             let bytes = encoder.finish().ok()?;
-            (bytes.len() < plain.len()).then(|| Encoded {
-                entity_tag: entity_tag(plain, "-gzip"),
-                bytes: bytes.into(),
+            (bytes.len() < plain.len()).then(|| {
+                let mut headers = self.plain.headers.clone();
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                Encoded::new(bytes, entity_tag(plain, "-gzip"), headers)
             })
         });
         compressed.as_ref()
+    }
+}
+
+impl Encoded {
+    fn new(bytes: Vec<u8>, entity_tag: HeaderValue, mut headers: HeaderMap) -> Self {
+        headers.insert(ETAG, entity_tag.clone());
+        headers.insert(CONTENT_LENGTH, bytes.len().into());
+        Self {
+            bytes: bytes.into(),
+            entity_tag,
+            headers,
+        }
     }
 }
 

@@ -15,12 +15,12 @@ use headers::{ETag, HeaderMapExt as _, IfModifiedSince, IfNoneMatch, IfRange, La
 use http_range_header::{EndPosition, StartPosition};
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
+    IF_RANGE, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::negotiation;
+use crate::negotiation::{self, Format};
 use crate::page::{Page, Representation};
 use crate::served_file::ServedFile;
 
@@ -89,49 +89,36 @@ fn try_again() -> Response<Body> {
 /// Returns `page` in the format and compression that the client accepts, or 304 if the client has it.
 pub(crate) fn page(page: &Page, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
     let Some(json) = &page.json else {
-        return representation(&page.html, negotiation::HTML, page.modified, headers);
+        return representation(&page.html, headers);
     };
-    let Some(format) = negotiation::Format::negotiate(query, headers) else {
-        return text(
+    match Format::negotiate(query, headers) {
+        Some(Format::Json) => representation(json, headers),
+        Some(Format::Html) => representation(&page.html, headers),
+        Some(Format::VersionedHtml) => {
+            let mut response = representation(&page.html, headers);
+            let versioned = HeaderValue::from_static(negotiation::VERSIONED_HTML);
+            response.headers_mut().insert(CONTENT_TYPE, versioned);
+            response
+        }
+        None => text(
             StatusCode::NOT_ACCEPTABLE,
             "the page exists as text/html, application/vnd.pypi.simple.v1+html and application/vnd.pypi.simple.v1+json",
-        );
-    };
-    let chosen = match format {
-        negotiation::Format::Json => json,
-        negotiation::Format::Html | negotiation::Format::VersionedHtml => &page.html,
-    };
-    representation(chosen, format.content_type(), page.modified, headers)
+        ),
+    }
 }
 
 /// Returns the response with `chosen`, compressed if the client accepts it.
-pub(crate) fn representation(
-    chosen: &Representation,
-    content_type: &'static str,
-    modified: Option<SystemTime>,
-    headers: &HeaderMap,
-) -> Response<Body> {
+pub(crate) fn representation(chosen: &Representation, headers: &HeaderMap) -> Response<Body> {
     let compressed = negotiation::accepts_gzip(headers)
         .then(|| chosen.compressed())
         .flatten();
     let encoded = compressed.unwrap_or_else(|| chosen.plain());
-    let mut response = if is_unmodified(headers, Some(&encoded.entity_tag), modified) {
+    let mut response = if is_unmodified(headers, Some(&encoded.entity_tag), chosen.modified) {
         not_modified()
     } else {
         Response::new(Body::from(encoded.bytes.clone()))
     };
-    let answer = response.headers_mut();
-    answer.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    answer.insert(ETAG, encoded.entity_tag.clone());
-    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    answer.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if compressed.is_some() {
-        answer.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    if let Some(modified) = modified {
-        answer.typed_insert(LastModified::from(modified));
-    }
+    response.headers_mut().clone_from(&encoded.headers);
     response
 }
 

@@ -12,14 +12,12 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::routing::{get, post};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use tower_http::catch_panic::CatchPanicLayer;
 use wheelhouse_types::PackageName;
 
 use crate::auth::{AuthenticatedUser, Users};
 use crate::fallback::{FileLookup, ProjectLookup, PullThrough};
 use crate::metrics::Metrics;
 use crate::negotiation;
-use crate::observe::{self, Observers};
 use crate::page::Page;
 use crate::respond;
 use crate::scope::Scope;
@@ -57,7 +55,7 @@ pub(crate) fn router(
     wheelhouses: Vec<Arc<Wheelhouse>>,
     web: &Arc<Web>,
     access: Access,
-    observers: Observers,
+    metrics: &Arc<Metrics>,
 ) -> Router {
     let mut router = Router::new();
     for mount in mounts {
@@ -72,11 +70,11 @@ pub(crate) fn router(
     }
     let probes = Probes {
         wheelhouses: wheelhouses.into(),
-        metrics: Arc::clone(&observers.metrics),
+        metrics: Arc::clone(metrics),
     };
     router = router.route(
         &format!("{base}/metrics"),
-        get(metrics).with_state(probes.clone()),
+        get(render_metrics).with_state(probes.clone()),
     );
     router = router.merge(
         Router::new()
@@ -106,12 +104,7 @@ pub(crate) fn router(
             get(ready).with_state(probes.clone()),
         );
     }
-    router
-        .merge(open)
-        .layer(CatchPanicLayer::custom(|_panic| {
-            respond::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
-        }))
-        .layer(middleware::from_fn_with_state(observers, observe::observe))
+    router.merge(open)
 }
 
 /// An index with the path under which it is mounted, including the base path.
@@ -177,13 +170,9 @@ async fn home(State(mounted): State<Arc<MountedIndex>>, headers: HeaderMap) -> R
     }
 }
 
-async fn root_page(
-    State(mounted): State<Arc<MountedIndex>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response<Body> {
+async fn root_page(State(mounted): State<Arc<MountedIndex>>, request: Request) -> Response<Body> {
     match mounted.scope.index().await {
-        Ok(index) => respond::page(&index.root_page(), query.as_deref(), &headers),
+        Ok(index) => respond::page(&index.root_page(), request.uri().query(), request.headers()),
         Err(error) => respond::failed(&error),
     }
 }
@@ -193,9 +182,17 @@ async fn project_redirect(
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response<Body> {
-    let Ok(name) = PackageName::from_str(&project) else {
-        return respond::not_found();
-    };
+    match PackageName::from_str(&project) {
+        Ok(name) => redirect_to_project(&mounted, &name, query.as_deref()),
+        Err(_) => respond::not_found(),
+    }
+}
+
+fn redirect_to_project(
+    mounted: &MountedIndex,
+    name: &PackageName,
+    query: Option<&str>,
+) -> Response<Body> {
     let mut location = format!("{}/simple/{name}/", mounted.prefix);
     if let Some(query) = query {
         let _ = write!(location, "?{query}");
@@ -204,16 +201,16 @@ async fn project_redirect(
 }
 
 async fn project_page(
-    mounted: State<Arc<MountedIndex>>,
+    State(mounted): State<Arc<MountedIndex>>,
     Path(project): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response<Body> {
     let Ok(name) = PackageName::from_str(&project) else {
         return respond::not_found();
     };
+    let (query, headers) = (request.uri().query(), request.headers());
     if name.as_ref() != project {
-        return project_redirect(mounted, Path(project), RawQuery(query)).await;
+        return redirect_to_project(&mounted, &name, query);
     }
     let index = match mounted.scope.index().await {
         Ok(index) => index,
@@ -223,8 +220,7 @@ async fn project_page(
         match pull_through.project(&name, &index).await {
             Ok(None) => {}
             Ok(Some(ProjectLookup::Found(page))) => {
-                let page = Page::of_index(page, None);
-                return respond::page(&page, query.as_deref(), &headers);
+                return respond::page(&Page::of_index(page, None), query, headers);
             }
             Ok(Some(ProjectLookup::Absent)) => return respond::not_found(),
             Ok(Some(ProjectLookup::Unavailable)) => {
@@ -235,7 +231,7 @@ async fn project_page(
         }
     }
     match index.project_page(&name) {
-        Some(page) => respond::page(&page, query.as_deref(), &headers),
+        Some(page) => respond::page(&page, query, headers),
         None => respond::not_found(),
     }
 }
@@ -243,12 +239,12 @@ async fn project_page(
 async fn file(
     State(mounted): State<Arc<MountedIndex>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response<Body> {
     match mounted.scope.index().await {
         Ok(index) => match mounted.scope.file(&index, &name) {
-            Some(file) => respond::file(&file, &headers),
-            None => missing_file(&mounted, &name, &headers).await,
+            Some(file) => respond::file(&file, request.headers()),
+            None => missing_file(&mounted, &name, request.headers()).await,
         },
         Err(error) => respond::failed(&error),
     }
@@ -318,7 +314,7 @@ async fn ready(State(probes): State<Probes>) -> Response<Body> {
     }
 }
 
-async fn metrics(State(probes): State<Probes>) -> Response<Body> {
+async fn render_metrics(State(probes): State<Probes>) -> Response<Body> {
     let rendered = tokio::task::spawn_blocking(move || {
         for wheelhouse in probes.wheelhouses.iter() {
             let Ok(snapshot) = wheelhouse.current() else {

@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
-use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderValue, REFERRER_POLICY};
 use wheelhouse_publish::simple_index;
 use wheelhouse_site::{LinkContext, Site, SiteFile, Verification, WheelhouseFacts};
 use wheelhouse_types::{Manifest, PackageName, Version, limits};
@@ -109,7 +106,9 @@ impl Web {
                 WebPage::Wheelhouse(name) => site.wheelhouse(&name),
                 WebPage::Package(name) => site.package(&name, &context),
             };
-            Ok::<_, io::Error>(html.map(|html| Representation::new(html.into_bytes())))
+            let page =
+                |html: String| Representation::new(html.into_bytes(), negotiation::HTML, None);
+            Ok::<_, io::Error>(html.map(page))
         });
         let page = match rendered.await {
             Ok(Ok(Some(page))) => page,
@@ -117,7 +116,7 @@ impl Web {
             Ok(Err(error)) => return respond::failed(&error),
             Err(error) => return respond::failed(&error.into()),
         };
-        let mut response = respond::representation(&page, negotiation::HTML, None, headers);
+        let mut response = respond::representation(&page, headers);
         let answer = response.headers_mut();
         answer.insert(
             CONTENT_SECURITY_POLICY,
@@ -261,14 +260,9 @@ pub(crate) fn asset(name: &str, headers: &HeaderMap) -> Response<Body> {
     let Some(asset) = wheelhouse_site::asset(name) else {
         return respond::not_found();
     };
-    let bytes = Representation::new(asset.bytes.to_vec());
-    let mut response = respond::representation(&bytes, asset.content_type, None, headers);
-    let answer = response.headers_mut();
-    answer.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-    answer.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("public, max-age=31536000, immutable"),
-    );
+    let page = Representation::new(asset.bytes.to_vec(), asset.content_type, None);
+    let mut response = respond::representation(&page, headers);
+    let lasting = HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(CACHE_CONTROL, lasting);
     response
 }
