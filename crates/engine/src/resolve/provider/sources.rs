@@ -12,7 +12,6 @@ use uv_resolver::{MetadataResponse, ResolverProvider as _, WheelMetadataResult};
 use uv_types::BuildContext;
 use wheelhouse_types::{Error, Kind, limits};
 
-use super::super::ResolverContext;
 use super::dist::file_name;
 use super::{Provider, failed};
 use crate::error;
@@ -67,7 +66,6 @@ impl<C: BuildContext> Provider<'_, C> {
         if !matches!(dist, Dist::Built(BuiltDist::Registry(_))) {
             return None;
         }
-        let state = self.context.state;
         let distribution = self.distribution(dist).ok()?;
         let wanted = std::slice::from_ref(&distribution);
         self.context.artifacts.wheels(wanted).await.ok()?;
@@ -181,7 +179,6 @@ impl<C: BuildContext> Provider<'_, C> {
             let file = self.context.file_to_read(dist, self.hasher).await;
             return file.map_err(failed);
         };
-        let state = self.context.state;
         let Ok(distribution) = self.distribution(dist) else {
             return Ok(None);
         };
@@ -205,14 +202,11 @@ impl<C: BuildContext> Provider<'_, C> {
         dist: &Dist,
         reason: &Arc<uv_distribution::Error>,
     ) -> Option<ArchiveMetadata> {
-        let ResolverContext {
-            state, artifacts, ..
-        } = self.context;
-        let distribution = self.distribution(dist);
-        let distribution = distribution.ok()?;
+        let distribution = self.distribution(dist).ok()?;
         let reason = error::find(reason).unwrap_or_else(|| {
             error::explain(reason, &format!("failed to read the metadata of {dist}"))
         });
+        let artifacts = self.context.artifacts;
         let bytes = artifacts.fallback_metadata(&distribution, &reason)?;
         ResolutionMetadata::parse_metadata(&bytes)
             .ok()
