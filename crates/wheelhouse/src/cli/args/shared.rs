@@ -236,7 +236,7 @@ impl From<SandboxArg> for SandboxMode {
 struct SharedCacheOptions {
     /// Take built wheels from this shared cache: docker://, s3://, gs://, az://, https:// or file://
     ///
-    /// What a location does not have is built. A location that does not work is left alone, with a warning.
+    /// A wheel that no location has is built. A location that does not work is not asked again, with a warning.
     #[arg(long, value_name = "LOCATION")]
     cache_from: Vec<String>,
 
