@@ -1,7 +1,35 @@
 //! Values for unit tests.
 
-use wheelhouse_types::Sha256;
+use std::sync::Mutex;
+
 use wheelhouse_types::step::{BuildStep, SCHEMA, StepFile, StepSandbox};
+use wheelhouse_types::{Event, Observer, Sha256};
+
+/// Keeps events as JSON.
+#[derive(Default)]
+pub(crate) struct Recorder(Mutex<Vec<String>>);
+
+impl Observer for Recorder {
+    fn observe(&self, event: &Event) {
+        let text = serde_json::to_string(event).unwrap();
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+impl Recorder {
+    /// Returns all events.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Returns the events of a kind.
+    pub(crate) fn events(&self, kind: &str) -> Vec<String> {
+        let kind = format!("\"event\":\"{kind}\"");
+        let mut events = self.all();
+        events.retain(|event| event.contains(&kind));
+        events
+    }
+}
 
 /// Returns a step for Python 3.12 on Linux.
 pub(crate) fn step() -> BuildStep {

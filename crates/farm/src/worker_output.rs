@@ -131,19 +131,8 @@ fn kind(name: &str) -> Kind {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Recorder(Mutex<Vec<String>>);
-
-    impl Observer for Recorder {
-        fn observe(&self, event: &Event) {
-            let text = serde_json::to_string(event).unwrap();
-            self.0.lock().unwrap().push(text);
-        }
-    }
+    use crate::testing::Recorder;
 
     #[test]
     fn error_of_worker_is_the_error_of_the_build() {
@@ -165,7 +154,7 @@ mod tests {
         assert_eq!(error.hint(), Some("Install gcc."));
         assert_eq!(error.log(), Some("compiling"));
         // The recorder does not want output.
-        let events = recorder.0.into_inner().unwrap();
+        let events = recorder.all();
         assert_eq!(events.len(), 1, "{events:?}");
         assert!(events[0].contains("build_wheel"), "{events:?}");
     }

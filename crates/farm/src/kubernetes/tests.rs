@@ -2,38 +2,15 @@
 
 mod fake;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Config;
-use wheelhouse_types::{Event, Kind, Observer};
+use wheelhouse_types::{Kind, Observer};
 
 use super::*;
-use crate::testing;
+use crate::testing::{self, Recorder};
 use fake::{FakeServer, Life};
-
-#[derive(Default)]
-struct Recorder(Mutex<Vec<String>>);
-
-impl Observer for Recorder {
-    fn observe(&self, event: &Event) {
-        let text = serde_json::to_string(event).unwrap();
-        self.0.lock().unwrap().push(text);
-    }
-}
-
-impl Recorder {
-    /// Returns the events of a kind.
-    fn events(&self, kind: &str) -> Vec<String> {
-        let events = self.0.lock().unwrap();
-        let kind = format!("\"event\":\"{kind}\"");
-        events
-            .iter()
-            .filter(|event| event.contains(&kind))
-            .cloned()
-            .collect()
-    }
-}
 
 async fn connect(server: &FakeServer, more: &str, recorder: &Arc<Recorder>) -> Kubernetes {
     let text = format!("namespace = 'builds'\n{more}\n[[images]]\nimage = 'builder:3.12'\n");
