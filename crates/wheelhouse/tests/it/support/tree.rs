@@ -55,6 +55,15 @@ pub(crate) fn wheels(directory: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Returns the names of temporary files and directories at any depth below `directory`.
+pub(crate) fn temporary(directory: &Path) -> Vec<String> {
+    let is_temporary = |part: &str| part.starts_with(".tmp") || part.starts_with(".wheelhouse-");
+    let names = read(directory).into_keys();
+    names
+        .filter(|name| name.split('/').any(is_temporary))
+        .collect()
+}
+
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for (name, content) in read(from) {
