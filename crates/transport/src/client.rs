@@ -7,7 +7,7 @@ use reqwest::{Client, ClientBuilder, redirect};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
-use crate::tls_with;
+use crate::tls;
 
 /// The options of an HTTP client.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +43,12 @@ impl ClientOptions<'_> {
             .no_brotli()
             .no_deflate()
             .no_gzip()
-            .no_zstd()
-            .tls_danger_accept_invalid_certs(self.insecure);
-        if let Some(path) = self.certificates.filter(|_| !self.insecure) {
-            builder = builder.tls_backend_preconfigured(tls_with(path, None)?);
-        }
+            .no_zstd();
+        builder = if self.insecure {
+            builder.tls_danger_accept_invalid_certs(true)
+        } else {
+            builder.tls_backend_preconfigured(tls(self.certificates, None)?)
+        };
         if let Some(proxy) = self.proxy {
             let proxy = reqwest::Proxy::all(proxy)
                 .context(Kind::Input, || "the proxy is not a valid URL".to_owned())?;

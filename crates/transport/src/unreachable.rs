@@ -12,6 +12,8 @@ use wheelhouse_types::limits::TooSlow;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
+use crate::certificates::NoAuthorities;
+
 /// A server that was not reached, or closed the connection before it responded.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("failed to reach {url}: {cause}")]
@@ -45,6 +47,8 @@ enum UnreachableCause {
     NotYetValid(String),
     #[error("its certificate is not valid ({0})")]
     InvalidCertificate(String),
+    #[error("this machine has no certificates of authorities ({0})")]
+    NoAuthorities(String),
     #[error("it requires a client certificate")]
     WantsCertificate,
     #[error("it does not use TLS at this port")]
@@ -111,6 +115,7 @@ impl Unreachable {
                 | UnreachableCause::Expired(_)
                 | UnreachableCause::NotYetValid(_)
                 | UnreachableCause::InvalidCertificate(_)
+                | UnreachableCause::NoAuthorities(_)
                 | UnreachableCause::WantsCertificate
         )
     }
@@ -141,6 +146,9 @@ impl Unreachable {
             UnreachableCause::Expired(_) | UnreachableCause::NotYetValid(_) => format!(
                 "Check the clock of this machine, and have the certificate renewed. With {unchecked} no certificate is checked."
             ),
+            UnreachableCause::NoAuthorities(_) => {
+                "Install the system's package `ca-certificates`, or name a file of certificates with `--cert FILE`.".to_owned()
+            }
             UnreachableCause::WantsCertificate => {
                 "Name a client certificate with `--client-cert FILE`.".to_owned()
             }
@@ -266,6 +274,10 @@ impl UnreachableCause {
                 if other.0.downcast_ref() == Some(&WebpkiError::CaUsedAsEndEntity) =>
             {
                 Self::SelfSigned
+            }
+            CertificateError::Other(other) if let Some(error) = other.0.downcast_ref() => {
+                let error: &NoAuthorities = error;
+                Self::NoAuthorities(error.to_string())
             }
             other => Self::InvalidCertificate(other.to_string()),
         }

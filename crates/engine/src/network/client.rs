@@ -12,7 +12,7 @@ use uv_configuration::KeyringProviderType;
 use uv_distribution_types::{
     ExcludeNewerOverride, Index, IndexCacheControl, IndexLocations, IndexUrl, PYPI_URL,
 };
-use wheelhouse_transport::tls_with;
+use wheelhouse_transport::tls;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::request::{IndexStrategy, Indexes, Network};
@@ -44,15 +44,15 @@ pub(crate) fn client_builder(network: &Network) -> Result<BaseClientBuilder<'sta
         // uv presents it, but silently ignores a file that it cannot read.
         identity(path)?;
     }
-    if let Some(path) = &network.certificate {
-        // uv has a second client for trusted hosts, but uses a custom one for all hosts.
-        builder = if network.trusted_hosts.is_empty() {
-            let client = client(network, Certification::Checked)?;
-            builder.custom_client(client.build().context(Kind::Input, no_client)?)
-        } else {
-            builder.custom_certificates(certificates(path)?)
-        };
-    }
+    // uv has a second client for trusted hosts, but uses a custom one for all hosts.
+    builder = if network.trusted_hosts.is_empty() {
+        let client = client(network, Certification::Checked)?;
+        builder.custom_client(client.build().context(Kind::Input, no_client)?)
+    } else if let Some(path) = &network.certificate {
+        builder.custom_certificates(certificates(path)?)
+    } else {
+        builder
+    };
     if let Some(proxy) = proxy(network)? {
         builder = builder.proxy(proxy);
     }
@@ -105,14 +105,14 @@ fn client(network: &Network, certification: Certification) -> Result<reqwest::Cl
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect_timeout(network));
     let own = network.client_certificate.as_deref();
-    builder = if let (Some(path), Certification::Checked) = (&network.certificate, certification) {
-        builder.tls_backend_preconfigured(tls_with(path, own)?)
-    } else {
-        let builder = builder.danger_accept_invalid_certs(certification == Certification::Any);
-        match own {
-            Some(path) => builder.identity(identity(path)?),
-            None => builder,
+    builder = match (certification, own) {
+        (Certification::Checked, _) => {
+            builder.tls_backend_preconfigured(tls(network.certificate.as_deref(), own)?)
         }
+        (Certification::Any, Some(path)) => builder
+            .danger_accept_invalid_certs(true)
+            .identity(identity(path)?),
+        (Certification::Any, None) => builder.danger_accept_invalid_certs(true),
     };
     if let Some(proxy) = proxy(network)? {
         builder = builder.proxy(proxy);

@@ -92,7 +92,7 @@ impl Clients {
         let strategy = client::strategy(request.indexes.strategy);
         let main = registry(retrying.clone(), strategy).build();
         let main = main.context(Kind::Input, failed)?;
-        // Opening a client reads all certificates of the system, so the others share those of this one.
+        // The others share the connections of this one.
         let share = |builder, strategy| {
             registry(builder, strategy)
                 .wrap_existing(main.cached_client().uncached())

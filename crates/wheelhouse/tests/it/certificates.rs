@@ -137,6 +137,42 @@ pub(crate) fn self_signed(sandbox: &Sandbox, python: &Path, file: &str, name: &s
     Server::start(python, [&index, none, &certificate, &key])
 }
 
+#[test]
+#[cfg_attr(
+    not(all(feature = "test-python", feature = "test-tools")),
+    ignore = "requires the test Python, curl, openssl, strace"
+)]
+fn certificates_of_the_system_are_needed_for_tls_only() {
+    let mut sandbox = Sandbox::new();
+    let server = self_signed(&sandbox, &test_python(), "self.pem", "localhost");
+    sandbox.set("SSL_CERT_FILE", "/dev/null");
+    sandbox.set("SSL_CERT_DIR", "/nonexistent");
+    let build = |from: &[&str]| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_wheelhouse"));
+        command.args([
+            "build",
+            "alpha",
+            "-o",
+            "out",
+            "--retries",
+            "0",
+            "--no-cache",
+        ]);
+        sandbox.spawn(command.args(from)).finish()
+    };
+    build(&["--no-index", "--find-links", "index/alpha"]).assert_success();
+    let url = format!("https://localhost:{}/", server.port);
+    build(&["--index-url", &url])
+        .assert_exit(4)
+        .assert_error_names(&[
+            &url,
+            "no certificates of authorities",
+            "ca-certificates",
+            "--cert",
+        ]);
+    build(&["--index-url", &url, "--cert", "self.pem"]).assert_success();
+}
+
 /// Returns the arguments of builds that request a page of an index, a page of links, a file, a requirements file and
 /// a repository from `base`.
 fn requests_to(base: &str) -> [Vec<String>; 5] {
