@@ -13,8 +13,10 @@
 //! what a program can use ([`limits`]).
 
 mod landlock;
+mod launch;
 mod launcher;
 mod limits;
+mod mechanism;
 mod namespaces;
 mod network;
 mod profile;
@@ -23,7 +25,9 @@ mod support;
 mod system_calls;
 pub mod system_paths;
 
-pub use launcher::{COMMAND, launch};
+pub use launch::COMMAND;
+pub use launcher::launch;
+pub use mechanism::Mechanism;
 pub use network::NetworkRequests;
 pub use profile::{PathAccess, PathMount, Profile, ResourceLimits};
-pub use support::{Mechanism, MissingMechanism, SandboxSupport};
+pub use support::{MissingMechanism, SandboxSupport};

@@ -26,13 +26,11 @@ use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 use serde::{Deserialize, Serialize};
 use wheelhouse_types::sandbox::Protection;
 
-use crate::launcher::{self, Launch};
+use crate::launch::{self, INIT, Launch};
 use crate::profile::Profile;
+use crate::root::{self, USER};
 use crate::system_calls::{self, Sockets};
-use crate::{limits, network, root};
-
-/// The user and the group of programs.
-pub(crate) const USER: u32 = 1000;
+use crate::{limits, network};
 
 /// The rights that [`init`] needs until it has prepared the namespaces.
 const CAPABILITIES: CapabilitySet = CapabilitySet::SYS_ADMIN
@@ -62,7 +60,8 @@ pub(crate) fn supervise(launch: &Launch) -> io::Result<ExitCode> {
     create(&launch.profile)
         .map_err(|error| annotated("user namespaces are not permitted", &error))?;
     let (ours, theirs) = UnixStream::pair()?;
-    let mut init = launcher::own_program(OsStr::new(launcher::INIT), launch)
+    let mut init = launch
+        .own_program(OsStr::new(INIT))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()?;
     let mut ended = None;
@@ -184,7 +183,7 @@ pub(crate) fn init(launch: &Launch) -> io::Result<ExitCode> {
         protections.push(Protection::SystemCalls);
     }
     let [program, arguments @ ..] = &launch.words[..] else {
-        return launcher::print(protections);
+        return launch::print(protections);
     };
     let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let child = Command::new(program)

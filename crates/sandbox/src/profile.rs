@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::support::Mechanism;
+use crate::mechanism::Mechanism;
 
 /// The rights of a program, written as JSON for the launcher.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

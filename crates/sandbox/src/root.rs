@@ -10,8 +10,10 @@ use rustix::mount::{
     mount_remount, unmount,
 };
 
-use crate::namespaces::USER;
 use crate::profile::{PathAccess, PathMount, Profile};
+
+/// The user and the group of programs.
+pub(crate) const USER: u32 = 1000;
 
 /// The devices of a sandbox. None of them has a state.
 const DEVICES: [&str; 5] = ["full", "null", "random", "urandom", "zero"];

@@ -1,42 +1,18 @@
 //! The protections that this machine can enforce.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tracing::debug;
 use wheelhouse_types::request::SandboxMode;
 use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Error, Kind, Result};
 
+use crate::mechanism::Mechanism;
 use crate::profile::{PathAccess, PathMount, Profile};
 use crate::system_paths;
-
-/// The means by which a profile is enforced.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mechanism {
-    /// Namespaces of the kernel, in which the program has a root directory of its own.
-    Namespaces,
-    /// Landlock, as far as the kernel has it.
-    Landlock,
-    /// Nothing but the filter of system calls and resource limits.
-    #[default]
-    None,
-}
-
-impl fmt::Display for Mechanism {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Namespaces => "namespaces",
-            Self::Landlock => "Landlock",
-            Self::None => "none",
-        })
-    }
-}
 
 /// The protections that this machine can enforce.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,24 +1,12 @@
 //! Opens locations.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wheelhouse_oci::registry::Access;
 use wheelhouse_types::{CacheLocation, Error, Kind, Result};
 
-use crate::location::Location;
+use crate::location::{ConnectOptions, Location};
 use crate::objects::ObjectLocation;
 use crate::registry::RegistryLocation;
-
-/// The options of connections to locations.
-#[derive(Clone, Debug)]
-pub struct ConnectOptions {
-    /// The options of connections to registries. Time-out, certificates, proxy and `offline` are those of all locations.
-    pub access: Access,
-    /// The environment variables that configure buckets, such as `AWS_ENDPOINT_URL` and `GOOGLE_APPLICATION_CREDENTIALS`.
-    /// Others are ignored.
-    pub variables: BTreeMap<String, String>,
-}
 
 /// Opens `location`. If it `is_written` and a directory, the directory is created.
 ///

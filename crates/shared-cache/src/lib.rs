@@ -23,11 +23,11 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use connect::{ConnectOptions, connect};
+pub use connect::connect;
 pub use expiry::{ExpiryPolicy, GRACE, expired};
 pub use location::{
-    Entry, EntryName, FileId, Location, MAX_RECORD, NotAnEntry, RemoteFile, is_wrong_entry,
-    wrong_entry,
+    ConnectOptions, Entry, EntryName, FileId, Location, MAX_RECORD, NotAnEntry, RemoteFile,
+    is_wrong_entry, wrong_entry,
 };
 pub use record::{
     InvalidRecord, RECORD_SCHEMA, RECORD_TYPE, decode_record, encode_record, shared_key,

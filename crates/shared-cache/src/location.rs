@@ -1,5 +1,7 @@
-//! The interface of every location: records by build key, files by digest, a list, and removal.
+//! The interface of every location: records by build key, files by digest, a list, and removal; and the options of
+//! connections to one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -8,11 +10,22 @@ use std::time::SystemTime;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use hyper::body::Bytes;
+use wheelhouse_oci::registry::Access;
 use wheelhouse_store::BuildKey;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 /// The maximum size of a record, in bytes. Records have some KiB; a build with 1,000 requirements has about 300 KiB.
 pub const MAX_RECORD: u64 = 1 << 20;
+
+/// The options of connections to locations.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// The options of connections to registries. Time-out, certificates, proxy and `offline` are those of all locations.
+    pub access: Access,
+    /// The environment variables that configure buckets, such as `AWS_ENDPOINT_URL` and `GOOGLE_APPLICATION_CREDENTIALS`.
+    /// Others are ignored.
+    pub variables: BTreeMap<String, String>,
+}
 
 /// A place that holds a shared cache.
 ///

@@ -38,9 +38,9 @@ use wheelhouse_types::error::{Context as _, display_chain};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{CacheLocation, Error, Kind, Result, Sha256, limits};
 
-use crate::connect::ConnectOptions;
 use crate::location::{
-    Entry, EntryName, FileId, FileTooLarge, Location, MAX_RECORD, RemoteFile, wrong_entry,
+    ConnectOptions, Entry, EntryName, FileId, FileTooLarge, Location, MAX_RECORD, RemoteFile,
+    wrong_entry,
 };
 
 /// The size of one read of a local file, in bytes.

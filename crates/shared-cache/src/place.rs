@@ -19,8 +19,10 @@ use wheelhouse_store::{BuildKey, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{CacheLocation, Error, Event, Observer, Result, Sha256, limits};
 
-use crate::connect::{ConnectOptions, connect};
-use crate::location::{EntryName, FileId, FileTooLarge, Location, RemoteFile, is_wrong_entry};
+use crate::connect::connect;
+use crate::location::{
+    ConnectOptions, EntryName, FileId, FileTooLarge, Location, RemoteFile, is_wrong_entry,
+};
 
 /// A location that sends less over its time-out is given up (bytes per second). Building is faster.
 const LEAST_RATE: u64 = 8 << 10;

@@ -18,8 +18,7 @@ use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{CacheLocation, Event, Hashes, Kind, Observer, Sha256, limits};
 
-use crate::connect::ConnectOptions;
-use crate::location::{EntryName, FileId, MAX_RECORD};
+use crate::location::{ConnectOptions, EntryName, FileId, MAX_RECORD};
 use crate::place::Place;
 use crate::record::{decode_record, encode_record};
 

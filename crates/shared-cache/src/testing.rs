@@ -8,7 +8,7 @@ use wheelhouse_store::BuildRecord;
 use wheelhouse_types::Sha256;
 use wheelhouse_types::retry::RetryNotices;
 
-use crate::connect::ConnectOptions;
+use crate::location::ConnectOptions;
 
 pub(crate) const SIGNING_KEY: &str = "\
 -----BEGIN PRIVATE KEY-----

@@ -7,11 +7,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use wheelhouse_types::Sha256;
 
+use super::encoding::{Base64Bytes, Number};
 use super::error::AttestationError;
-use super::provenance::Base64Bytes;
 use super::trust_root::{Log, LogId, TrustRoot};
 
 /// The kind of entry that is supported: a DSSE envelope.
@@ -57,25 +57,6 @@ struct InclusionProof {
 #[derive(Deserialize)]
 struct CheckpointText {
     envelope: String,
-}
-
-/// A number, which JSON of protocol buffers has as a string.
-#[derive(Clone, Copy)]
-struct Number(i64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(i64),
-            Text(String),
-        }
-        match Form::deserialize(deserializer)? {
-            Form::Number(number) => Ok(Self(number)),
-            Form::Text(text) => text.parse().map(Self).map_err(serde::de::Error::custom),
-        }
-    }
 }
 
 /// The contents of an entry of the kind `dsse`.

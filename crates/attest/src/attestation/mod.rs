@@ -14,6 +14,7 @@
 
 mod certificate;
 mod der;
+mod encoding;
 mod error;
 mod log_entry;
 mod policy;

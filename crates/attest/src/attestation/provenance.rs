@@ -1,13 +1,12 @@
 //! The object with the attestations of a file that an index offers (PEP 740, "Provenance object").
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 use wheelhouse_types::Sha256;
 
 use super::certificate::{Certificate, Identity};
+use super::encoding::Base64Bytes;
 use super::error::AttestationError;
 use super::log_entry::LogEntry;
 use super::statement;
@@ -67,19 +66,6 @@ struct VerificationMaterial {
 struct AttestedStatement {
     statement: Base64Bytes,
     signature: Base64Bytes,
-}
-
-/// Bytes that JSON has in base64.
-pub(super) struct Base64Bytes(pub(super) Vec<u8>);
-
-impl<'de> Deserialize<'de> for Base64Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Python's `base64.encodebytes` breaks lines.
-        let mut text = String::deserialize(deserializer)?;
-        text.retain(|letter| !letter.is_ascii_whitespace());
-        let bytes = STANDARD.decode(text).map_err(serde::de::Error::custom)?;
-        Ok(Self(bytes))
-    }
 }
 
 impl Provenance {

@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::provenance::Base64Bytes;
+use super::encoding::Base64Bytes;
 
 /// The start of the media type, before the version.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot";

@@ -1,8 +1,44 @@
 //! The treemap of a wheelhouse as an SVG image.
 
-use super::wheelhouse_view::Share;
+use wheelhouse_types::display;
+
 use crate::text;
 use crate::treemap;
+
+/// A package and its part of the size of a wheelhouse.
+#[derive(Clone, Copy)]
+pub(super) struct Share<'a> {
+    pub(super) name: &'a str,
+    /// False for the entry of all other packages.
+    pub(super) is_package: bool,
+    pub(super) size: u64,
+    pub(super) per_mille: u64,
+    pub(super) is_built: bool,
+}
+
+impl Share<'_> {
+    pub(super) fn class(&self) -> &'static str {
+        match (self.is_package, self.is_built) {
+            (false, _) => "rest",
+            (true, true) => "built",
+            (true, false) => "fetched",
+        }
+    }
+
+    pub(super) fn shown_size(&self) -> String {
+        display::bytes(self.size)
+    }
+
+    /// Returns the name, the size and the origin, for those who do not see the picture.
+    pub(super) fn description(&self) -> String {
+        let origin = if self.is_built { ", built here" } else { "" };
+        format!("{}, {}{origin}", self.name, self.shown_size())
+    }
+
+    pub(super) fn percent(&self) -> String {
+        format!("{}.{} %", self.per_mille / 10, self.per_mille % 10)
+    }
+}
 
 /// A treemap as an SVG image.
 pub(super) struct TreemapImage<'a> {

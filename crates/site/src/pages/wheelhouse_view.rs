@@ -1,8 +1,6 @@
 //! Wheelhouses as pages show them: the shares of their packages, and the checks of a verification.
 
-use wheelhouse_types::display;
-
-use super::treemap_image::TreemapImage;
+use super::treemap_image::{Share, TreemapImage};
 use super::{Links, totals};
 use crate::facts::{CheckCount, CheckOutcome};
 use crate::model::{Site, Wheelhouse};
@@ -21,41 +19,6 @@ pub(super) struct WheelhouseView<'a> {
     pub(super) maps: [TreemapImage<'a>; 2],
     /// The largest packages, as the treemap has them.
     pub(super) largest: Vec<Share<'a>>,
-}
-
-/// A package and its part of the size of a wheelhouse.
-#[derive(Clone, Copy)]
-pub(super) struct Share<'a> {
-    pub(super) name: &'a str,
-    /// False for the entry of all other packages.
-    pub(super) is_package: bool,
-    pub(super) size: u64,
-    pub(super) per_mille: u64,
-    pub(super) is_built: bool,
-}
-
-impl Share<'_> {
-    pub(super) fn class(&self) -> &'static str {
-        match (self.is_package, self.is_built) {
-            (false, _) => "rest",
-            (true, true) => "built",
-            (true, false) => "fetched",
-        }
-    }
-
-    pub(super) fn shown_size(&self) -> String {
-        display::bytes(self.size)
-    }
-
-    /// Returns the name, the size and the origin, for those who do not see the picture.
-    pub(super) fn description(&self) -> String {
-        let origin = if self.is_built { ", built here" } else { "" };
-        format!("{}, {}{origin}", self.name, self.shown_size())
-    }
-
-    pub(super) fn percent(&self) -> String {
-        format!("{}.{} %", self.per_mille / 10, self.per_mille % 10)
-    }
 }
 
 impl<'a> WheelhouseView<'a> {

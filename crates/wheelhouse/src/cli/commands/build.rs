@@ -7,8 +7,9 @@ use wheelhouse_types::request::{Requirement, Resolution};
 use wheelhouse_types::{Error, Kind, Request, Result};
 
 use crate::cli::args::{BuildArgs, GlobalOptions, RunOptions};
-use crate::cli::commands::session::{AfterBuild, CommandContext, RunSession};
-use crate::cli::commands::{dry_run, farm, signing};
+use crate::cli::commands::after_build::AfterBuild;
+use crate::cli::commands::session::{CommandContext, RunSession};
+use crate::cli::commands::{dry_run, farm};
 use crate::cli::hints::HintStyle;
 use crate::pipeline::additional_set::{self, SetContents};
 use crate::pipeline::{self, BuildJob, RunReport};
@@ -112,8 +113,7 @@ pub(crate) async fn execute(
     additions: Vec<RequestedSet>,
     run_options: RunOptions,
 ) -> Result<RunReport> {
-    let key = signing::signing_key(run_options.sign.as_deref(), &context.process)?;
-    context.sign.clone_from(&run_options.sign);
+    let after = AfterBuild::new(&run_options, &mut context)?;
     let (session, mut job) = Box::pin(begin(context, &run_options)).await?;
     // The requests of additional sets refer to files of their sessions, which must stay until the end.
     let mut others = Vec::new();
@@ -149,12 +149,7 @@ pub(crate) async fn execute(
         Kind::Resolution if has_several_files => may_be_separate(error),
         _ => error,
     })?;
-    signing::sign(&session, key.as_ref(), &report.wheelhouses)?;
-    let after = AfterBuild {
-        verify: run_options.verify,
-        rebuild: run_options.verify_reproducible,
-    };
-    session.finish(&report, after).await?;
+    after.finish(session, &report).await?;
     Ok(report)
 }
 

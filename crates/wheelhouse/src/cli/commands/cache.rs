@@ -8,6 +8,7 @@ use serde_json::json;
 use wheelhouse_types::{Error, Kind, Result};
 
 use crate::cli::args::{CacheCommand, CachePruneArgs, GlobalOptions};
+use crate::cli::commands::open_store::IMAGES;
 use crate::cli::commands::shared_cache;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::{error_report, exit_code, format, output, style};
@@ -24,9 +25,6 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// The directory of uv's cache.
 const ENGINE: &str = "uv";
-
-/// The directory of images that are used as `--find-links` locations.
-pub(crate) const IMAGES: &str = "images-v1";
 
 /// All directories of the cache besides the store.
 pub(crate) const BUCKETS: [&str; 7] = [

@@ -4,8 +4,9 @@ use clap::ArgMatches;
 use wheelhouse_types::Result;
 
 use crate::cli::args::{DownloadArgs, GlobalOptions};
-use crate::cli::commands::session::{AfterBuild, CommandContext};
-use crate::cli::commands::{dry_run, farm, signing};
+use crate::cli::commands::after_build::AfterBuild;
+use crate::cli::commands::session::CommandContext;
+use crate::cli::commands::{dry_run, farm};
 use crate::pipeline::TargetSelection;
 use crate::pipeline::download::{self, DownloadJob};
 use wheelhouse_oci::find_links::ArchitectureSelection;
@@ -23,8 +24,7 @@ pub(crate) fn run(
 }
 
 async fn execute(mut context: CommandContext, arguments: DownloadArgs) -> Result<()> {
-    let key = signing::signing_key(arguments.run_options.sign.as_deref(), &context.process)?;
-    context.sign.clone_from(&arguments.run_options.sign);
+    let after = AfterBuild::new(&arguments.run_options, &mut context)?;
     let mut session = context.begin(ArchitectureSelection::All).await?;
     let (run_options, scope) = (&arguments.run_options, session.scope.clone());
     if !run_options.dry_run {
@@ -56,10 +56,5 @@ async fn execute(mut context: CommandContext, arguments: DownloadArgs) -> Result
     let report = download::download(job, session.observer.clone()).await;
     session.shared.finish().await;
     let report = report?;
-    signing::sign(&session, key.as_ref(), &report.wheelhouses)?;
-    let after = AfterBuild {
-        verify: run_options.verify,
-        ..AfterBuild::default()
-    };
-    session.finish(&report, after).await
+    after.finish(session, &report).await
 }

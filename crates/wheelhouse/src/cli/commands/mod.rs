@@ -3,6 +3,7 @@
 //! A command merges its options with the configuration ([`session`]), calls the other modules of
 //! the program, and renders the result.
 
+mod after_build;
 pub(super) mod build;
 pub(super) mod cache;
 pub(super) mod completions;
@@ -14,6 +15,7 @@ mod farm;
 pub(super) mod image;
 mod image_opener;
 pub(super) mod inspect;
+mod keys;
 pub(super) mod lock;
 mod open_store;
 mod project_source;
@@ -26,6 +28,5 @@ pub(super) mod sbom;
 pub(super) mod serve;
 mod session;
 mod shared_cache;
-mod signing;
 pub(super) mod verify;
 pub(super) mod worker;

@@ -10,6 +10,9 @@ use wheelhouse_types::{Error, Event, Observer, Result};
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_store::Store;
 
+/// The directory, in the cache, of images that are used as `--find-links` locations.
+pub(crate) const IMAGES: &str = "images-v1";
+
 /// A store, and its directory if it is temporary.
 pub(crate) struct OpenedStore {
     pub(crate) store: Store,

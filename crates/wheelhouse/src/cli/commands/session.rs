@@ -1,9 +1,8 @@
-//! The steps shared by commands that resolve: from the options to a request, and the summary at the end.
+//! The steps shared by commands that resolve: from the options to a request.
 //!
 //! 1. [`CommandContext::new`] merges the command line, the configuration and the environment.
 //! 2. [`CommandContext::execute`] runs the command on the engine's runtime until it ends or is interrupted.
 //! 3. [`CommandContext::begin`] reads the inputs, builds the request and opens the store: a [`RunSession`].
-//! 4. [`RunSession::finish`] reports the result.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,16 +13,16 @@ use wheelhouse_engine::Host;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::image_location::ImageLocation;
 use wheelhouse_types::retry::RetryNotices;
-use wheelhouse_types::{CacheLocation, Event, Kind, Observer, Request, Result, event};
+use wheelhouse_types::{CacheLocation, Event, Kind, Observer, Request, Result};
 
 use crate::cli::args::{Color, GlobalOptions, RegistryOptions};
 use crate::cli::commands::open_store::{self, OpenedStore};
 use crate::cli::commands::requirements_reader::SourceReader;
-use crate::cli::commands::{cache, project_source, rebuild, registry_access, signing, verify};
+use crate::cli::commands::{keys, project_source, registry_access};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::{self, Renderer, Verbosity};
 use crate::cli::{credentials, output, reexec, signals};
-use crate::pipeline::{Farm, LockPolicy, RunInputs, RunReport};
+use crate::pipeline::{Farm, LockPolicy, RunInputs};
 use wheelhouse_config::{
     BuiltRequest, PipConfiguration, RawOptions, Settings, SupportedTargets, build_request,
     resolve_settings,
@@ -74,16 +73,7 @@ pub(crate) struct RunSession {
     pub(crate) farm: Option<Rc<Farm>>,
     /// Kept because the request refers to it.
     _source: Option<project_source::ProjectTree>,
-    started: Instant,
-}
-
-/// The verifications of a finished build.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AfterBuild {
-    /// Verifies the wheelhouse.
-    pub(crate) verify: bool,
-    /// Builds its built wheels again.
-    pub(crate) rebuild: bool,
+    pub(crate) started: Instant,
 }
 
 impl RunSession {
@@ -98,20 +88,6 @@ impl RunSession {
             shared: Arc::clone(&self.shared),
             farm: self.farm.clone(),
         }
-    }
-
-    /// Reports the result, and verifies it as requested.
-    pub(crate) async fn finish(self, report: &RunReport, after: AfterBuild) -> Result<()> {
-        let context = &self.context;
-        context.renderer.close();
-        context.report_end(report, self.started);
-        if after.verify {
-            verify::after_build(context, &report.wheelhouses).await?;
-        }
-        if after.rebuild {
-            rebuild::after_build(&self).await?;
-        }
-        Ok(())
     }
 }
 
@@ -283,8 +259,8 @@ impl CommandContext {
             to: shared.to.clone().map(with_netrc),
             fetched: shared.fetched,
             key_closure: shared.key_closure,
-            verifying_key: signing::verifying_key(shared.verify_key.as_deref(), &self.process)?,
-            signing_key: signing::signing_key(signer, &self.process)?,
+            verifying_key: keys::verifying_key(shared.verify_key.as_deref(), &self.process)?,
+            signing_key: keys::signing_key(signer, &self.process)?,
             connect: ConnectOptions {
                 access: Access {
                     timeout: shared.timeout,
@@ -328,7 +304,7 @@ impl CommandContext {
         let trusted = &request.network.trusted_hosts;
         access.insecure |= trusted.iter().any(|trusted| host == Some(trusted));
         Ok(ImageFetcher {
-            cache: root.join(cache::IMAGES),
+            cache: root.join(open_store::IMAGES),
             architectures,
             access,
             socket: registry_access::socket(&self.process),
@@ -351,70 +327,5 @@ impl CommandContext {
         let cache = store.root().join("uv");
         let host = Host::discover(request.python.as_deref(), python, &cache).await?;
         scope.check(&host.target())
-    }
-
-    fn report_end(&self, report: &RunReport, started: Instant) {
-        let output = &self.settings.output;
-        let directory = output
-            .strip_prefix(&self.process.directory)
-            .unwrap_or(output);
-        if !report.foreign.is_empty() {
-            self.renderer.observe(&foreign(directory, &report.foreign));
-        }
-        if report.crates > 0 {
-            self.renderer.observe(&Event::Crates {
-                directory: output.join("crates").display().to_string(),
-                count: report.crates,
-            });
-        }
-        self.renderer.observe(&Event::Finished {
-            directory: directory.display().to_string(),
-            fetched: report.fetched,
-            built: report.built,
-            reused: report.reused,
-            copied: report.copied,
-            sdists: report.sdists,
-            bytes: report.bytes,
-            bytes_fetched: report.bytes_fetched,
-            seconds: event::seconds(started.elapsed()),
-        });
-    }
-}
-
-/// The number of foreign files that are listed.
-const NAMED: usize = 5;
-
-fn foreign(directory: &Path, names: &[String]) -> Event {
-    let shown: Vec<_> = names
-        .iter()
-        .take(NAMED)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    let more = match names.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let message = format!(
-        "`{}` contains {}{more}, which no run created",
-        directory.display(),
-        shown.join(", ")
-    );
-    Event::warning(message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_files_are_named_up_to_a_number() {
-        let names: Vec<_> = (1..=7).map(|number| format!("{number}.whl")).collect();
-        let Event::Warning { message, .. } = foreign(Path::new("out"), &names) else {
-            panic!("not a warning");
-        };
-        assert_eq!(
-            message,
-            "`out` contains `1.whl`, `2.whl`, `3.whl`, `4.whl`, `5.whl` and 2 more, which no run created"
-        );
     }
 }

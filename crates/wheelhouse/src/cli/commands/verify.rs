@@ -15,9 +15,9 @@ use wheelhouse_types::{Error, Kind, Request, Result, names_image};
 
 use crate::cli::args::{CheckArgs, GlobalOptions, VerifyArgs};
 use crate::cli::commands::image_opener::ImageOpener;
+use crate::cli::commands::keys;
 use crate::cli::commands::requirements_reader::SourceReader;
 use crate::cli::commands::session::CommandContext;
-use crate::cli::commands::signing;
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Activity;
@@ -41,7 +41,7 @@ pub(crate) fn run(verify: &VerifyArgs, globals: &GlobalOptions) -> Result<u8> {
     let (json, enough) = (globals.json, globals.quiet > 0);
     let job = VerifyJob {
         requirements,
-        key: signing::verifying_key(verify.checks.key.as_deref(), &process)?,
+        key: keys::verifying_key(verify.checks.key.as_deref(), &process)?,
         attestations: attestations(&verify.checks, &process)?,
         install: verify.installation.is_enabled(),
         import: verify.installation.import,

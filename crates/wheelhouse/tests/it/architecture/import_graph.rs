@@ -37,11 +37,22 @@ impl ImportGraph {
         Self(imports.collect())
     }
 
+    /// Leaves out imports from the module that a module is part of, which often declares what its parts share.
+    pub(super) fn without_parents(mut self) -> Self {
+        for (module, imported) in &mut self.0 {
+            imported.retain(|imported| !module.starts_with(imported));
+        }
+        self
+    }
+
     /// Returns a shortest cycle of imports through each module below `parent` that is part of one.
-    pub(super) fn cycles(&self, parent: &str) -> Vec<String> {
+    pub(super) fn cycles(&self, parent: &[&str]) -> Vec<String> {
         let modules = self.0.keys();
         modules
-            .filter(|module| module.first().is_some_and(|first| first == parent))
+            .filter(|module| {
+                module.len() >= parent.len()
+                    && module.iter().zip(parent).all(|(part, name)| part == name)
+            })
             .filter_map(|module| self.cycle(module))
             .collect()
     }
@@ -172,9 +183,20 @@ fn finds_cycles_through_parents_and_paths() {
     write("a/b.rs", "use super::super::a::c::C;");
     write("a/c.rs", "fn c() -> crate::a::d::D {}");
     write("a/d.rs", "// use super::B;\nuse std::fs;");
-    let cycles = || ImportGraph::read(directory.path()).cycles("a");
+    let cycles = || ImportGraph::read(directory.path()).cycles(&["a"]);
     assert_eq!(cycles(), Vec::<String>::new());
     write("a/d.rs", "use super::B;");
     assert_eq!(cycles().len(), 4, "{:?}", cycles());
     assert_eq!(cycles()[0], "a -> a::b -> a::c -> a::d -> a");
+    let between_parts = || {
+        ImportGraph::read(directory.path())
+            .without_parents()
+            .cycles(&[])
+    };
+    assert_eq!(between_parts(), Vec::<String>::new());
+    write("a/d.rs", "use super::c::C;");
+    assert_eq!(
+        between_parts(),
+        ["a::c -> a::d -> a::c", "a::d -> a::c -> a::d"]
+    );
 }

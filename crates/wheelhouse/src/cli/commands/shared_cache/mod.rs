@@ -23,7 +23,7 @@ use crate::cli::args::{
     CacheLsArgs, CachePruneArgs, CachePullArgs, CachePushArgs, GlobalOptions, RegistryOptions,
     SharedCacheArgs,
 };
-use crate::cli::commands::{registry_access, signing};
+use crate::cli::commands::{keys, registry_access};
 use crate::cli::process_env::ProcessEnv;
 use crate::cli::render::Verbosity;
 use crate::cli::render::upload_bar::Activity;
@@ -104,7 +104,7 @@ impl Session {
 /// Prints the contents of a shared cache, and returns the exit code.
 pub(crate) fn list(arguments: &CacheLsArgs, globals: &GlobalOptions) -> Result<u8> {
     let session = Session::of(&arguments.shared_cache, globals)?;
-    let key = signing::verifying_key(arguments.cache_verify_key.as_deref(), &session.process)?;
+    let key = keys::verifying_key(arguments.cache_verify_key.as_deref(), &session.process)?;
     signals::run(move || async move {
         let location = session.connect(false).await?;
         session
@@ -128,7 +128,7 @@ pub(crate) fn push(
     globals: &GlobalOptions,
 ) -> Result<u8> {
     let session = Session::of(&arguments.shared_cache, globals)?;
-    let key = signing::signing_key(arguments.sign.as_deref(), &session.process)?;
+    let key = keys::signing_key(arguments.sign.as_deref(), &session.process)?;
     let fetched = arguments.fetched;
     signals::run(move || async move {
         push::run(&session, root, key, fetched).await?;
@@ -143,7 +143,7 @@ pub(crate) fn pull(
     globals: &GlobalOptions,
 ) -> Result<u8> {
     let session = Session::of(&arguments.shared_cache, globals)?;
-    let key = signing::verifying_key(arguments.cache_verify_key.as_deref(), &session.process)?;
+    let key = keys::verifying_key(arguments.cache_verify_key.as_deref(), &session.process)?;
     let keys = arguments.keys.clone();
     signals::run(move || async move {
         pull::run(&session, root, key, keys).await?;

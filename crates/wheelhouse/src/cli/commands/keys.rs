@@ -1,16 +1,13 @@
-//! The keys of `--sign` and `--key`, and signing at the end of a run.
+//! The keys of `--sign` and `--key`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wheelhouse_attest::{AttestError, SigningKey, VerifyingKey};
 use wheelhouse_fs::input;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, Result};
 
-use crate::cli::commands::session::RunSession;
 use crate::cli::process_env::ProcessEnv;
-use crate::cli::{format, output};
-use crate::pipeline;
 
 /// The variable with the password of an encrypted key, which cosign reads, too.
 const PASSWORD: &str = "COSIGN_PASSWORD";
@@ -60,25 +57,4 @@ fn unusable(path: &Path, error: AttestError) -> Error {
         Some(hint) => failed.with_hint(hint),
         None => failed,
     }
-}
-
-/// Signs the `wheelhouses` that the run of `session` has published, if there is a key.
-pub(crate) fn sign(
-    session: &RunSession,
-    key: Option<&SigningKey>,
-    wheelhouses: &[PathBuf],
-) -> Result<()> {
-    let (context, Some(key)) = (&session.context, key) else {
-        return Ok(());
-    };
-    let mut signatures = 0;
-    for wheelhouse in wheelhouses {
-        signatures += pipeline::sign(wheelhouse, key)?;
-    }
-    if !context.json && context.settings.quiet == 0 {
-        context.renderer.close();
-        let signatures = format::count(signatures, "signature");
-        output::status(&format!("Wrote {signatures}"));
-    }
-    Ok(())
 }
