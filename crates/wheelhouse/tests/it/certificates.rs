@@ -158,7 +158,8 @@ fn certificates_of_the_system_are_needed_for_tls_only() {
             "0",
             "--no-cache",
         ]);
-        sandbox.spawn(command.args(from)).finish()
+        command.args(from);
+        sandbox.spawn(command).finish()
     };
     build(&["--no-index", "--find-links", "index/alpha"]).assert_success();
     let url = format!("https://localhost:{}/", server.port);

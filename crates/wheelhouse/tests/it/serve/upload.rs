@@ -375,7 +375,8 @@ fn cut_and_huge_uploads_leave_nothing() {
         (10, false),
         (1_000, true),
         (body.len() / 2, false),
-        (body.len() - 1, true),
+        // In the last delimiter. The line break after it is not part of the form.
+        (body.len() - 3, true),
     ] {
         let sizes = [
             headers(&authorization, &kind),
