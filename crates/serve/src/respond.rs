@@ -10,10 +10,10 @@ use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
+use bytes::{Bytes, BytesMut};
 use futures::stream;
 use headers::{ETag, HeaderMapExt as _, IfModifiedSince, IfNoneMatch, IfRange, LastModified};
 use http_range_header::{EndPosition, StartPosition};
-use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
     IF_RANGE, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
@@ -265,29 +265,31 @@ fn requested_range(
     RequestedRange::Part(first, last)
 }
 
-/// Reads `range` of `file` in pieces.
+/// Reads `range` of `file` in pieces. Each is read into the memory of the one before, once that was sent.
 fn pieces(
     file: Arc<File>,
     range: std::ops::Range<u64>,
 ) -> impl futures::Stream<Item = io::Result<Bytes>> {
-    stream::try_unfold((file, range), async |(file, range)| {
+    let start = (file, range, Bytes::new());
+    stream::try_unfold(start, async |(file, range, last)| {
         if range.is_empty() {
             return Ok(None);
         }
         let length =
             usize::try_from(PIECE.min(range.end - range.start)).map_err(io::Error::other)?;
-        let piece = read_piece(&file, range.start, length).await?;
+        let mut buffer = last.try_into_mut().unwrap_or_default();
+        buffer.resize(length, 0);
+        let piece = read_piece(&file, range.start, buffer).await?;
         if piece.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let next = range.start + piece.len() as u64;
-        Ok(Some((piece, (file, next..range.end))))
+        Ok(Some((piece.clone(), (file, next..range.end, piece))))
     })
 }
 
-/// Reads up to `length` bytes: immediately if they are in memory, else on a thread that may block.
-async fn read_piece(file: &Arc<File>, start: u64, length: usize) -> io::Result<Bytes> {
-    let mut buffer = vec![0; length];
+/// Fills `buffer`, or less: immediately if the bytes are in memory, else on a thread that may block.
+async fn read_piece(file: &Arc<File>, start: u64, mut buffer: BytesMut) -> io::Result<Bytes> {
     let read = rustix::io::preadv2(
         file,
         &mut [IoSliceMut::new(&mut buffer)],
@@ -296,13 +298,13 @@ async fn read_piece(file: &Arc<File>, start: u64, length: usize) -> io::Result<B
     );
     if let Ok(read @ 1..) = read {
         buffer.truncate(read);
-        return Ok(buffer.into());
+        return Ok(buffer.freeze());
     }
     let file = Arc::clone(file);
     tokio::task::spawn_blocking(move || {
         let read = std::os::unix::fs::FileExt::read_at(&*file, &mut buffer, start)?;
         buffer.truncate(read);
-        Ok(buffer.into())
+        Ok(buffer.freeze())
     })
     .await?
 }
