@@ -11,7 +11,7 @@ use crate::cli::commands::{keys, rebuild, verify};
 use crate::cli::{format, output};
 use crate::pipeline::{self, RunReport};
 
-/// What a run does with the wheelhouses that it has published.
+/// The steps after the wheelhouses of a run were published.
 pub(crate) struct AfterBuild {
     key: Option<SigningKey>,
     /// Verifies the wheelhouses.
