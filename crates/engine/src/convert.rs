@@ -18,8 +18,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::linked_image::{self, LinkedImage};
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Hashes, Kind, Listing, Location, Origin, PackageName, Result,
-    Source, Version,
+    Artifact, ArtifactLocation, Distribution, Error, Hashes, Kind, Listing, Origin, PackageName,
+    Result, Source, Version,
 };
 
 use crate::index::locked_files::LockedFiles;
@@ -55,13 +55,17 @@ fn fragment_digests(fragment: Option<&str>) -> impl Iterator<Item = (String, Str
 }
 
 /// Returns the artifact that a requirement names by its location.
-fn direct(location: Location, subdirectory: Option<&Path>, fragment: Option<&str>) -> Artifact {
+fn direct(
+    location: ArtifactLocation,
+    subdirectory: Option<&Path>,
+    fragment: Option<&str>,
+) -> Artifact {
     let filename = match &location {
-        Location::Path(path) => path
+        ArtifactLocation::Path(path) => path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned()),
-        Location::Image { filename, .. } => Some(filename.clone()),
-        Location::Url(url) => url
+        ArtifactLocation::Image { filename, .. } => Some(filename.clone()),
+        ArtifactLocation::Url(url) => url
             .path_segments()
             .and_then(|mut segments| segments.next_back())
             .map(percent_decoded)
@@ -161,10 +165,10 @@ impl Distributions {
     }
 
     /// Converts `url` into a location: a path for `file:`, else a URL without credentials.
-    fn location(&self, url: &DisplaySafeUrl) -> Location {
+    fn location(&self, url: &DisplaySafeUrl) -> ArtifactLocation {
         match url.to_file_path() {
-            Ok(path) if url.scheme() == "file" => Location::Path(path),
-            _ => Location::Url(self.credentials.withheld(url)),
+            Ok(path) if url.scheme() == "file" => ArtifactLocation::Path(path),
+            _ => ArtifactLocation::Url(self.credentials.withheld(url)),
         }
     }
 
@@ -174,11 +178,11 @@ impl Distributions {
             format!("the index gives no valid URL for {}", file.filename)
         })?;
         let (location, filename) = (self.location(&url), file.filename.to_string());
-        if let Location::Path(path) = &location
+        if let ArtifactLocation::Path(path) = &location
             && let Some((image, known)) = linked_image::at(&self.images, path)
         {
             return Ok(Artifact {
-                location: Location::Image {
+                location: ArtifactLocation::Image {
                     image: image.name.clone(),
                     filename: filename.clone(),
                 },
@@ -262,7 +266,7 @@ impl Distributions {
                 direct(self.location(&url), None, url.fragment()),
             ),
             BuiltDist::Path(dist) => {
-                let path = Location::Path(dist.install_path.to_path_buf());
+                let path = ArtifactLocation::Path(dist.install_path.to_path_buf());
                 (
                     Origin::Direct,
                     direct(path, None, dist.url.to_url().fragment()),
@@ -289,7 +293,7 @@ impl Distributions {
                 (Origin::Direct, Source::Sdist(artifact))
             }
             SourceDist::Path(dist) => {
-                let path = Location::Path(dist.install_path.to_path_buf());
+                let path = ArtifactLocation::Path(dist.install_path.to_path_buf());
                 let artifact = direct(path, None, dist.url.to_url().fragment());
                 (Origin::Direct, Source::Sdist(artifact))
             }

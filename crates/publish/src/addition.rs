@@ -31,7 +31,7 @@ use wheelhouse_types::{Error, Kind, Manifest, PackageName, ProjectStatus, Result
 use crate::directory::{DirectoryPublisher, check_parents, lock};
 use crate::fs_ops::{FsOps, RealFs, write_error};
 use crate::journal::{self, DirectoryState, OwnedFiles, manifest_bytes};
-use crate::simple_index::{self, IndexedProject, Page};
+use crate::simple_index::{self, IndexedProject, RenderedPage};
 use crate::staging::{self, FileContent, PLACED_MTIME};
 use crate::wheelhouse::FilePlacer;
 
@@ -440,7 +440,7 @@ fn changed_pages(
         status: manifest.project_status.get(name),
     };
     let files: Vec<_> = indexed.iter().collect();
-    let of_page = |directory: String, page: Page| {
+    let of_page = |directory: String, page: RenderedPage| {
         [
             (format!("{directory}index.html"), page.html),
             (format!("{directory}index.json"), page.json),

@@ -58,7 +58,7 @@ pub struct IndexedProject<'a> {
 
 /// A page in both formats.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct RenderedPage {
     /// The document `index.html`.
     pub html: Vec<u8>,
     /// The document `index.json`.
@@ -156,7 +156,7 @@ pub fn pages(
     }
     let names: Vec<&PackageName> = projects.keys().copied().collect();
     let mut pages = BTreeMap::new();
-    let mut insert = |directory: String, page: Page| {
+    let mut insert = |directory: String, page: RenderedPage| {
         pages.insert(format!("{directory}index.html"), page.html);
         pages.insert(format!("{directory}index.json"), page.json);
     };
@@ -174,8 +174,8 @@ pub fn pages(
 
 /// Renders the page `simple/` of the projects `names`, which are sorted.
 #[must_use]
-pub fn index_page(names: &[&PackageName]) -> Page {
-    Page {
+pub fn index_page(names: &[&PackageName]) -> RenderedPage {
+    RenderedPage {
         html: root_html(names),
         json: root_json(names),
     }
@@ -183,10 +183,10 @@ pub fn index_page(names: &[&PackageName]) -> Page {
 
 /// Renders the page of `project` with its `files` in any order.
 #[must_use]
-pub fn project_page(project: &IndexedProject<'_>, files: &[&IndexedWheel]) -> Page {
+pub fn project_page(project: &IndexedProject<'_>, files: &[&IndexedWheel]) -> RenderedPage {
     let mut files = files.to_vec();
     files.sort_by(|one, other| one.filename.cmp(&other.filename));
-    Page {
+    RenderedPage {
         html: project_html(project, &files),
         json: project_json(project, &files),
     }

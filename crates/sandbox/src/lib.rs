@@ -12,6 +12,8 @@
 //! System calls that would lead around either are refused by a seccomp filter ([`system_calls`]), and resource limits bound
 //! what a program can use ([`limits`]).
 
+#![warn(missing_docs)]
+
 mod landlock;
 mod launch;
 mod launcher;

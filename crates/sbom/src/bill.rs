@@ -33,7 +33,7 @@ pub struct Bill<'a> {
 
 /// A wheel and its details.
 #[derive(Clone, Copy)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct DetailedWheel<'a> {
     pub(crate) wheel: &'a Wheel,
     pub(crate) details: &'a WheelDetails,
 }
@@ -113,9 +113,9 @@ impl<'a> Bill<'a> {
             .map_or(Ok(()), |error| Err(error.to_shared()))
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = DetailedWheel<'_>> {
         let wheels = self.manifest.wheels.iter().zip(&self.details);
-        wheels.map(|(wheel, details)| Entry { wheel, details })
+        wheels.map(|(wheel, details)| DetailedWheel { wheel, details })
     }
 
     /// Returns the wheels that `wheel` depends on.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use wheelhouse_types::Sha256;
 use wheelhouse_types::manifest::{Sdist, Wheel};
 
-use crate::bill::{Bill, Entry, build_requirements, built_from, how, origin};
+use crate::bill::{Bill, DetailedWheel, build_requirements, built_from, how, origin};
 use crate::bundled::{BundledComponent, BundledSbom};
 use crate::licenses::Licenses;
 use crate::purl::{iri, purl};
@@ -57,8 +57,8 @@ fn reference(wheel: &Wheel) -> String {
     purl(&wheel.name, &wheel.version, Some(&wheel.filename))
 }
 
-fn wheel_component(entry: Entry<'_>) -> Value {
-    let Entry { wheel, details } = entry;
+fn wheel_component(entry: DetailedWheel<'_>) -> Value {
+    let DetailedWheel { wheel, details } = entry;
     let reference = reference(wheel);
     let mut component = component(&reference, &wheel.name, &wheel.version, &wheel.sha256);
     let mut references = vec![json!({"type": "distribution", "url": iri(&wheel.source)})];

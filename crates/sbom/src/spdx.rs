@@ -8,7 +8,7 @@ use url::Url;
 use wheelhouse_types::Sha256;
 use wheelhouse_types::manifest::Wheel;
 
-use crate::bill::{Bill, Entry, build_requirements, built_from, how, origin};
+use crate::bill::{Bill, DetailedWheel, build_requirements, built_from, how, origin};
 use crate::bundled::{BundledComponent, BundledSbom};
 use crate::licenses::Licenses;
 use crate::purl::purl;
@@ -121,8 +121,8 @@ impl Document {
         }));
     }
 
-    fn add_wheel(&mut self, entry: Entry<'_>) {
-        let Entry { wheel, details } = entry;
+    fn add_wheel(&mut self, entry: DetailedWheel<'_>) {
+        let DetailedWheel { wheel, details } = entry;
         let id = wheel_id(wheel);
         let mut described = package(&Package {
             id: &id,
@@ -208,8 +208,8 @@ fn identifier(filename: &str, sha256: &Sha256) -> String {
     format!("SPDXRef-{name}-{}", &sha256.to_string()[..12])
 }
 
-fn wheel_comment(entry: Entry<'_>) -> String {
-    let Entry { wheel, details } = entry;
+fn wheel_comment(entry: DetailedWheel<'_>) -> String {
+    let DetailedWheel { wheel, details } = entry;
     let mut comment = format!("{} from {}", how(wheel), origin(&wheel.origin));
     for BundledSbom {
         path,

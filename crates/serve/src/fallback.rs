@@ -18,7 +18,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, ETAG};
 use url::Url;
 use wheelhouse_publish::addition::AddedEntry;
-use wheelhouse_publish::simple_index::{self, IndexedProject, Page};
+use wheelhouse_publish::simple_index::{self, IndexedProject, RenderedPage};
 use wheelhouse_publish::{AddOutcome, Addition, DirectoryPublisher, IndexedWheel};
 use wheelhouse_types::manifest::{Sdist, Wheel};
 use wheelhouse_types::redact::{redacted, without_credentials};
@@ -85,7 +85,7 @@ struct Unavailable;
 #[derive(Debug)]
 pub(crate) enum ProjectLookup {
     /// The page with the local files and those of the index.
-    Found(Page),
+    Found(RenderedPage),
     /// Neither the wheelhouses nor the index have the project.
     Absent,
     /// The wheelhouses do not have the project, and the index cannot be asked.

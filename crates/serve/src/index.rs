@@ -13,7 +13,7 @@ use crate::served_file::ServedFile;
 
 /// A distribution with its file.
 #[derive(Clone, Debug)]
-pub(crate) struct Distribution {
+pub(crate) struct ServedDistribution {
     pub(crate) indexed: Arc<IndexedWheel>,
     pub(crate) file: Arc<ServedFile>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Index {
 
 #[derive(Debug, Default)]
 struct Project {
-    distributions: Vec<Distribution>,
+    distributions: Vec<ServedDistribution>,
     page: OnceLock<Arc<Page>>,
 }
 
@@ -40,7 +40,7 @@ impl Index {
     /// Builds the index of `distributions`. Of distributions with the same file name, the first one counts.
     /// `others` are the further files; `modified` is the time of the newest change.
     pub(crate) fn new(
-        distributions: impl IntoIterator<Item = Distribution>,
+        distributions: impl IntoIterator<Item = ServedDistribution>,
         others: impl IntoIterator<Item = Arc<ServedFile>>,
         statuses: BTreeMap<PackageName, ProjectStatus>,
         modified: Option<SystemTime>,
@@ -122,12 +122,12 @@ impl Index {
     }
 
     /// Returns the distributions of the project `name`.
-    pub(crate) fn project(&self, name: &PackageName) -> &[Distribution] {
+    pub(crate) fn project(&self, name: &PackageName) -> &[ServedDistribution] {
         let project = self.projects.get(name);
         project.map_or(&[], |project| &project.distributions)
     }
 
-    pub(crate) fn distributions(&self) -> impl Iterator<Item = &Distribution> {
+    pub(crate) fn distributions(&self) -> impl Iterator<Item = &ServedDistribution> {
         self.projects
             .values()
             .flat_map(|project| &project.distributions)

@@ -17,14 +17,14 @@ const LATEST_HTML: &str = "application/vnd.pypi.simple.latest+html";
 
 /// The formats of index pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum PageFormat {
     Json,
     /// With a versioned content type.
     VersionedHtml,
     Html,
 }
 
-impl Format {
+impl PageFormat {
     /// Returns the format with the content type `name`.
     fn from_content_type(name: &str) -> Option<Self> {
         let is = |known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(name));
@@ -70,8 +70,8 @@ impl Format {
 }
 
 /// Returns the quality of the media range that covers `format`. Only `text/html` is offered to clients that name no format.
-fn wildcard(accepted: &[(&str, f32)], format: Format) -> Option<f32> {
-    if format != Format::Html {
+fn wildcard(accepted: &[(&str, f32)], format: PageFormat) -> Option<f32> {
+    if format != PageFormat::Html {
         return None;
     }
     let of = |range: &str| accepted.iter().find(|(name, _)| *name == range);
@@ -113,34 +113,34 @@ fn preferences<'a>(
 mod tests {
     use super::*;
 
-    fn negotiated(accept: &str) -> Option<Format> {
+    fn negotiated(accept: &str) -> Option<PageFormat> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        Format::negotiate(None, &headers)
+        PageFormat::negotiate(None, &headers)
     }
 
     #[test]
     fn installers_get_json_and_browsers_html() {
         let pip = format!("{JSON}, {VERSIONED_HTML}; q=0.1, text/html; q=0.01");
-        assert_eq!(negotiated(&pip), Some(Format::Json));
+        assert_eq!(negotiated(&pip), Some(PageFormat::Json));
         let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
-        assert_eq!(negotiated(browser), Some(Format::Html));
+        assert_eq!(negotiated(browser), Some(PageFormat::Html));
         assert_eq!(
             negotiated(&format!("{JSON};q=0, text/html")),
-            Some(Format::Html)
+            Some(PageFormat::Html)
         );
         assert_eq!(
             negotiated(&format!("{JSON}; q=0.2, text/html")),
-            Some(Format::Html)
+            Some(PageFormat::Html)
         );
-        assert_eq!(negotiated(VERSIONED_HTML), Some(Format::VersionedHtml));
-        assert_eq!(negotiated(LATEST_JSON), Some(Format::Json));
-        assert_eq!(negotiated(&JSON.to_uppercase()), Some(Format::Json));
-        assert_eq!(negotiated("*/*"), Some(Format::Html));
+        assert_eq!(negotiated(VERSIONED_HTML), Some(PageFormat::VersionedHtml));
+        assert_eq!(negotiated(LATEST_JSON), Some(PageFormat::Json));
+        assert_eq!(negotiated(&JSON.to_uppercase()), Some(PageFormat::Json));
+        assert_eq!(negotiated("*/*"), Some(PageFormat::Html));
         assert_eq!(negotiated("image/png"), None);
         assert_eq!(
-            Format::negotiate(None, &HeaderMap::new()),
-            Some(Format::Html)
+            PageFormat::negotiate(None, &HeaderMap::new()),
+            Some(PageFormat::Html)
         );
     }
 
@@ -152,10 +152,10 @@ mod tests {
             "format=application/vnd.pypi.simple.v1+json",
             "a=b&format=application%2Fvnd.pypi.simple.v1%2Bjson",
         ] {
-            let format = Format::negotiate(Some(query), &headers);
-            assert_eq!(format, Some(Format::Json), "{query}");
+            let format = PageFormat::negotiate(Some(query), &headers);
+            assert_eq!(format, Some(PageFormat::Json), "{query}");
         }
-        assert_eq!(Format::negotiate(Some("format=x"), &headers), None);
+        assert_eq!(PageFormat::negotiate(Some("format=x"), &headers), None);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    pub(crate) fn of_index(page: simple_index::Page, modified: Option<SystemTime>) -> Self {
+    pub(crate) fn of_index(page: simple_index::RenderedPage, modified: Option<SystemTime>) -> Self {
         Self {
             json: Some(Representation::new(page.json, JSON, modified)),
             ..Self::of_html(page.html, modified)

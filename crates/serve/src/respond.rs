@@ -20,7 +20,7 @@ use hyper::header::{
 };
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::negotiation::{self, Format};
+use crate::negotiation::{self, PageFormat};
 use crate::page::{Page, Representation};
 use crate::served_file::ServedFile;
 
@@ -91,10 +91,10 @@ pub(crate) fn page(page: &Page, query: Option<&str>, headers: &HeaderMap) -> Res
     let Some(json) = &page.json else {
         return representation(&page.html, headers);
     };
-    match Format::negotiate(query, headers) {
-        Some(Format::Json) => representation(json, headers),
-        Some(Format::Html) => representation(&page.html, headers),
-        Some(Format::VersionedHtml) => {
+    match PageFormat::negotiate(query, headers) {
+        Some(PageFormat::Json) => representation(json, headers),
+        Some(PageFormat::Html) => representation(&page.html, headers),
+        Some(PageFormat::VersionedHtml) => {
             let mut response = representation(&page.html, headers);
             let versioned = HeaderValue::from_static(negotiation::VERSIONED_HTML);
             response.headers_mut().insert(CONTENT_TYPE, versioned);

@@ -43,7 +43,7 @@ pub(crate) struct Mount {
 
 /// The permissions of clients.
 #[derive(Clone, Debug)]
-pub(crate) struct Access {
+pub(crate) struct ClientPermissions {
     pub(crate) users: Option<Arc<Users>>,
     pub(crate) anonymous_read: bool,
 }
@@ -54,7 +54,7 @@ pub(crate) fn router(
     mounts: Vec<Mount>,
     wheelhouses: Vec<Arc<Wheelhouse>>,
     web: &Arc<Web>,
-    access: Access,
+    access: ClientPermissions,
     metrics: &Arc<Metrics>,
 ) -> Router {
     let mut router = Router::new();
@@ -348,7 +348,11 @@ async fn render_metrics(State(probes): State<Probes>) -> Response<Body> {
 }
 
 /// Lets a request pass if its user may send it.
-async fn authorize(State(access): State<Access>, request: Request, next: Next) -> Response<Body> {
+async fn authorize(
+    State(access): State<ClientPermissions>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     let Some(users) = &access.users else {
         return next.run(request).await;
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wheelhouse_types::{PackageName, VersionSpecifiers};
 
-use crate::index::{Distribution, Index};
+use crate::index::{Index, ServedDistribution};
 use crate::served_file::ServedFile;
 use crate::snapshot::{Derived, Snapshot};
 use crate::wheelhouse::Wheelhouse;
@@ -29,7 +29,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    fn admits(&self, distribution: &Distribution) -> bool {
+    fn admits(&self, distribution: &ServedDistribution) -> bool {
         let indexed = &distribution.indexed;
         match self {
             Self::UploadedBefore(limit) => {
@@ -91,11 +91,11 @@ impl Scope {
 
     fn merge(&self, snapshots: &[Arc<Snapshot>]) -> Index {
         let indexes = || snapshots.iter().map(|snapshot| &snapshot.index);
-        let admitted = |distribution: &&Distribution| {
+        let admitted = |distribution: &&ServedDistribution| {
             let filter = self.filter.as_ref();
             filter.is_none_or(|filter| filter.admits(distribution))
         };
-        let mut distributions: Vec<Distribution> = Vec::new();
+        let mut distributions: Vec<ServedDistribution> = Vec::new();
         let mut seen: HashMap<String, Arc<ServedFile>> = HashMap::new();
         let mut metadata = Vec::new();
         for index in indexes() {

@@ -13,7 +13,7 @@ use crate::fallback::{Fallback, FallbackOptions, PullThrough};
 use crate::listener::{Connections, Listener};
 use crate::metrics::Metrics;
 use crate::observe::{AccessLog, Observers};
-use crate::router::{self, Access, Mount};
+use crate::router::{self, ClientPermissions, Mount};
 use crate::scope::{Filter, Scope};
 use crate::served_file::OpenFiles;
 use crate::upload::UploadTarget;
@@ -174,7 +174,7 @@ impl Server {
             pull_through: None,
         }));
         let metrics = Arc::new(Metrics::new());
-        let access = Access {
+        let access = ClientPermissions {
             users: options.users.map(Arc::new),
             anonymous_read: options.anonymous_read,
         };

@@ -15,7 +15,7 @@ use wheelhouse_publish::{IndexedWheel, simple_index};
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_types::{Listing, Manifest, PackageName, Sha256, Version, limits};
 
-use crate::index::{Distribution, Index};
+use crate::index::{Index, ServedDistribution};
 use crate::served_file::{FileVersion, OpenFiles, ServedFile, is_missing};
 
 /// The state of a directory by which changes are noticed.
@@ -220,7 +220,7 @@ impl Files<'_> {
         let distributions = indexed.into_iter().map(|indexed| {
             let file = self.open(&indexed.filename);
             file.set_sha256(indexed.sha256);
-            Distribution {
+            ServedDistribution {
                 indexed: Arc::new(indexed),
                 file,
             }
@@ -251,7 +251,7 @@ impl Files<'_> {
 
     /// Reads the distribution `name`, and its metadata file if there is one. Returns `None` for an invalid file, such as one
     /// that is being written.
-    fn distribution(&self, name: &str) -> Option<(Distribution, Option<Arc<ServedFile>>)> {
+    fn distribution(&self, name: &str) -> Option<(ServedDistribution, Option<Arc<ServedFile>>)> {
         let file = self.open(name);
         let path = self.directory.join(name);
         let known = self.previous.and_then(|index| {
@@ -286,7 +286,7 @@ impl Files<'_> {
             metadata: metadata.as_ref().map(|(_, sha256)| *sha256),
             listing: Listing::default(),
         };
-        let distribution = Distribution {
+        let distribution = ServedDistribution {
             indexed: Arc::new(indexed),
             file,
         };

@@ -14,7 +14,7 @@ use wheelhouse_site::{LinkContext, Site, SiteFile, Verification, WheelhouseFacts
 use wheelhouse_types::{Manifest, PackageName, Version, limits};
 
 use crate::fallback::PullThrough;
-use crate::index::{Distribution, Index};
+use crate::index::{Index, ServedDistribution};
 use crate::negotiation;
 use crate::page::Representation;
 use crate::respond;
@@ -236,7 +236,11 @@ fn facts_of(wheelhouse: &Wheelhouse, snapshot: &Snapshot) -> WheelhouseFacts {
 }
 
 /// Returns the bytes of the metadata file of `distribution`, or of `METADATA` in the wheel.
-fn metadata(directory: &Path, index: &Index, distribution: &Distribution) -> Option<Arc<[u8]>> {
+fn metadata(
+    directory: &Path,
+    index: &Index,
+    distribution: &ServedDistribution,
+) -> Option<Arc<[u8]>> {
     let name = distribution.file.name();
     let beside = simple_index::metadata_name(name).and_then(|name| index.file(&name));
     if let Some(bytes) = beside.and_then(|file| file.read(limits::METADATA).ok()) {

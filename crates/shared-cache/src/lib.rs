@@ -14,9 +14,9 @@ mod connect;
 mod expiry;
 mod location;
 mod objects;
-mod place;
 mod record;
 mod registry;
+mod run_location;
 mod shared;
 #[cfg(test)]
 mod testing;

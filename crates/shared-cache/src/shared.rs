@@ -19,8 +19,8 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{CacheLocation, Event, Hashes, Kind, Observer, Sha256, limits};
 
 use crate::location::{ConnectOptions, EntryName, FileId, MAX_RECORD};
-use crate::place::Place;
 use crate::record::{decode_record, encode_record};
+use crate::run_location::RunLocation;
 
 /// The number of concurrent requests for records, and of concurrent transfers.
 const REQUESTS: usize = 32;
@@ -47,7 +47,7 @@ pub struct SharedOptions {
 
 /// The shared caches of a run. Without locations, nothing is found or written.
 pub struct SharedCaches {
-    places: Vec<Place>,
+    places: Vec<RunLocation>,
     fetched: bool,
     key_closure: bool,
     verifying_key: Option<VerifyingKey>,
@@ -107,7 +107,7 @@ impl SharedCaches {
         }
         let places = names.into_iter().map(|name| {
             let is_written = Some(&name) == written;
-            Place::new(name, is_written, &options.connect, Arc::clone(observer))
+            RunLocation::new(name, is_written, &options.connect, Arc::clone(observer))
         });
         Self {
             places: places.collect(),
@@ -248,7 +248,7 @@ impl SharedCaches {
     }
 
     fn is_written(&self) -> bool {
-        self.places.iter().any(Place::is_writable)
+        self.places.iter().any(RunLocation::is_writable)
     }
 
     fn write(self: &Arc<Self>, stored: &StoredFile, record: Option<(BuildKey, Vec<u8>)>) {

@@ -21,7 +21,7 @@ pub enum ReportLocation<'a> {
 
 /// The text of a command or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Command {
+pub(crate) struct InstallCommand {
     /// Fits into the id of an element.
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
@@ -65,7 +65,7 @@ impl LinkContext {
     }
 
     /// Returns the commands that install `requirement`, or the requirements of an application, from the server.
-    pub(crate) fn commands(&self, requirement: Option<&str>) -> Vec<Command> {
+    pub(crate) fn commands(&self, requirement: Option<&str>) -> Vec<InstallCommand> {
         let index = self.index();
         let quoted = quote(&index);
         let what = subject(requirement);
@@ -85,7 +85,7 @@ impl LinkContext {
 
 impl ReportLocation<'_> {
     /// Returns the commands that install from the wheelhouse without a server.
-    pub(crate) fn commands(self) -> Vec<Command> {
+    pub(crate) fn commands(self) -> Vec<InstallCommand> {
         let what = subject(None);
         let mount = "--mount=type=bind,source=requirements.txt,target=requirements.txt";
         match self {
@@ -123,7 +123,7 @@ fn subject(requirement: Option<&str>) -> Cow<'_, str> {
     requirement.map_or(Cow::Borrowed("-r requirements.txt"), quote)
 }
 
-fn commands(texts: [String; 4]) -> Vec<Command> {
+fn commands(texts: [String; 4]) -> Vec<InstallCommand> {
     let titles = [
         ("pip", "pip"),
         ("uv", "uv"),
@@ -132,7 +132,7 @@ fn commands(texts: [String; 4]) -> Vec<Command> {
     ];
     let titled = titles.into_iter().zip(texts);
     titled
-        .map(|((id, title), text)| Command {
+        .map(|((id, title), text)| InstallCommand {
             id,
             title,
             text: text.replace(

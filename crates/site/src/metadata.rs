@@ -39,7 +39,7 @@ pub(crate) struct Metadata {
     pub(crate) links: Vec<Link>,
     pub(crate) extras: Vec<String>,
     /// By name; empty if there is no metadata.
-    pub(crate) requirements: Vec<Requirement>,
+    pub(crate) requirements: Vec<DeclaredRequirement>,
     /// `Requires-Dist` lines that are not requirements.
     pub(crate) invalid_requirements: Vec<Clipped>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Link {
 
 /// All requirements that a package has on another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Requirement {
+pub(crate) struct DeclaredRequirement {
     pub(crate) name: PackageName,
     /// True if only extras require it.
     pub(crate) is_extra: bool,
@@ -223,7 +223,7 @@ impl Author<'_> {
 /// Collects the requirements of a package.
 #[derive(Default)]
 struct Requirements {
-    by_name: BTreeMap<PackageName, Requirement>,
+    by_name: BTreeMap<PackageName, DeclaredRequirement>,
     invalid: Vec<Clipped>,
     count: usize,
     parsed: usize,
@@ -252,7 +252,7 @@ impl Requirements {
         let requirement = self
             .by_name
             .entry(name)
-            .or_insert_with_key(|name| Requirement {
+            .or_insert_with_key(|name| DeclaredRequirement {
                 name: name.clone(),
                 is_extra: true,
                 conditions: Vec::new(),

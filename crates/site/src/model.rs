@@ -1,7 +1,7 @@
 //! The packages of all wheelhouses, merged: files by release, what each requires, and what requires it.
 
+mod file_origin;
 mod package;
-mod provenance;
 mod wheelhouse;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use wheelhouse_types::{PackageName, ProjectStatus, Version};
 
 use crate::facts::WheelhouseFacts;
+pub(crate) use file_origin::FileOriginKind;
+use file_origin::Origins;
 use package::Draft;
-pub(crate) use package::{File, Package};
-use provenance::Origins;
-pub(crate) use provenance::ProvenanceKind;
+pub(crate) use package::{File, ListedPackage};
 pub(crate) use wheelhouse::Wheelhouse;
 
 /// The maximum length of a version, a file name and a place, in characters.
@@ -24,7 +24,7 @@ const PLACE: usize = 200;
 pub struct Site {
     pub(crate) wheelhouses: Vec<Wheelhouse>,
     /// Sorted by name.
-    pub(crate) packages: Vec<Package>,
+    pub(crate) packages: Vec<ListedPackage>,
     pub(crate) by_name: HashMap<PackageName, usize>,
     pub(crate) size: u64,
     pub(crate) files: usize,
@@ -70,11 +70,11 @@ impl Site {
                 .or_default()
                 .push(draft);
         }
-        let mut packages: Vec<Package> = by_package
+        let mut packages: Vec<ListedPackage> = by_package
             .into_iter()
             .map(|(name, releases)| {
                 let (newest, status) = (newest.get(&name), statuses.get(&name));
-                Package::new(name, releases, newest, status)
+                ListedPackage::new(name, releases, newest, status)
             })
             .collect();
         let by_name: HashMap<PackageName, usize> = packages
@@ -119,7 +119,7 @@ impl Site {
 }
 
 /// Connects the requirements of `packages` with the packages.
-fn link(packages: &mut [Package], by_name: &HashMap<PackageName, usize>) {
+fn link(packages: &mut [ListedPackage], by_name: &HashMap<PackageName, usize>) {
     for index in 0..packages.len() {
         let requirements = packages[index].metadata.requirements.iter();
         let edges: Vec<(Option<usize>, bool)> = requirements

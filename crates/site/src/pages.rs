@@ -8,8 +8,8 @@ use askama::Template;
 use wheelhouse_types::display;
 
 use crate::assets::{self, ASSETS, Assets};
-use crate::commands::{Command, LinkContext, ReportLocation};
-use crate::model::{Package, Site, Wheelhouse};
+use crate::commands::{InstallCommand, LinkContext, ReportLocation};
+use crate::model::{ListedPackage, Site, Wheelhouse};
 use crate::text;
 use package_view::PackageView;
 use wheelhouse_view::WheelhouseView;
@@ -103,7 +103,7 @@ impl Site {
         })
     }
 
-    fn rows(&self, wheelhouse: &Wheelhouse) -> Vec<&Package> {
+    fn rows(&self, wheelhouse: &Wheelhouse) -> Vec<&ListedPackage> {
         let packages = wheelhouse.packages.iter();
         packages.map(|index| &self.packages[*index]).collect()
     }
@@ -187,8 +187,8 @@ struct HomePage<'a> {
     frame: Frame<'a>,
     links: Links,
     site: &'a Site,
-    rows: Vec<&'a Package>,
-    commands: Vec<Command>,
+    rows: Vec<&'a ListedPackage>,
+    commands: Vec<InstallCommand>,
 }
 
 #[derive(Template)]
@@ -204,7 +204,7 @@ struct WheelhousePage<'a> {
     frame: Frame<'a>,
     links: Links,
     view: WheelhouseView<'a>,
-    rows: Vec<&'a Package>,
+    rows: Vec<&'a ListedPackage>,
 }
 
 #[derive(Template)]
@@ -216,8 +216,8 @@ struct Report<'a> {
     version: &'static str,
     links: Links,
     site: &'a Site,
-    rows: Vec<&'a Package>,
-    commands: Vec<Command>,
+    rows: Vec<&'a ListedPackage>,
+    commands: Vec<InstallCommand>,
     wheelhouses: Vec<WheelhouseView<'a>>,
     packages: Vec<PackageView<'a>>,
 }

@@ -118,7 +118,7 @@ pub struct Artifact {
     /// The file's own name, `example-1.0-py3-none-any.whl`.
     pub filename: String,
     /// The directory or page.
-    pub location: Location,
+    pub location: ArtifactLocation,
     /// In bytes, as published.
     pub size: Option<u64>,
     /// The digests published by the index, the URL's fragment or the lock.
@@ -133,7 +133,7 @@ pub struct Artifact {
 
 /// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
+pub enum ArtifactLocation {
     /// `http` or `https`, without credentials.
     Url(Url),
     /// A local file.
@@ -163,8 +163,8 @@ pub fn names_image(text: &str) -> bool {
     transports.any(|transport| text.starts_with(transport))
 }
 
-impl Location {
-    /// Reads the name of an image and of a file in it, as [`Location`] is displayed.
+impl ArtifactLocation {
+    /// Reads the name of an image and of a file in it, as [`ArtifactLocation`] is displayed.
     #[must_use]
     pub fn in_image(text: &str) -> Option<Self> {
         let (image, filename) = text.rsplit_once('#')?;
@@ -175,7 +175,7 @@ impl Location {
     }
 }
 
-impl fmt::Display for Location {
+impl fmt::Display for ArtifactLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => formatter.write_str(&redacted(url.as_str())),

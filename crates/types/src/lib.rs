@@ -40,7 +40,7 @@ pub mod upload_time;
 
 pub use cache_location::CacheLocation;
 pub use digest::{Hashes, Sha256};
-pub use distribution::{Artifact, Distribution, Location, Origin, Source, names_image};
+pub use distribution::{Artifact, ArtifactLocation, Distribution, Origin, Source, names_image};
 pub use error::{Error, Kind, Result};
 pub use event::{Event, Observer, Outcome, Phase};
 pub use listing::Listing;

@@ -8,7 +8,7 @@ use uv_normalize::PackageName;
 use uv_pep440::Version;
 
 use crate::redact::without_credentials;
-use crate::{Distribution, Hashes, Location, LockedCrate, Origin, Sha256, Source};
+use crate::{ArtifactLocation, Distribution, Hashes, LockedCrate, Origin, Sha256, Source};
 
 /// Every distribution of one target, pinned, sorted by name.
 ///
@@ -114,10 +114,10 @@ fn reference(distribution: &Distribution) -> Option<String> {
         _ if distribution.origin != Origin::Direct => return None,
         Source::Wheel(artifact) | Source::Sdist(artifact) => {
             let url = match &artifact.location {
-                Location::Url(url) => Some(without_credentials(url)),
-                Location::Path(path) => directory(path),
+                ArtifactLocation::Url(url) => Some(without_credentials(url)),
+                ArtifactLocation::Path(path) => directory(path),
                 // A direct reference never names an image.
-                Location::Image { .. } => None,
+                ArtifactLocation::Image { .. } => None,
             };
             (url?.to_string(), &artifact.subdirectory)
         }

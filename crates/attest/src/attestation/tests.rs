@@ -11,7 +11,7 @@ use super::{
     AttestationError, AttestationPolicy, Identity, InvalidPolicy, InvalidTrustRoot,
     MissingAttestations, NotProvenance, Provenance, TrustRoot,
 };
-use forge::{EMAIL, FILENAME, Instance, Key, PUBLISH, Recipe, SERVER, TIME, sha256, statement};
+use forge::{EMAIL, FILENAME, Forgery, Instance, Key, PUBLISH, SERVER, TIME, sha256, statement};
 
 const PUBLIC_ROOT: &str = include_str!("tests/fixtures/trusted_root.json");
 const STAGING_ROOT: &str = include_str!("tests/fixtures/trusted_root_staging.json");
@@ -80,7 +80,10 @@ type Edit = fn(&mut Value);
 const FIRST: &str = "/attestation_bundles/0/attestations/0";
 
 /// Verifies what `recipe` makes, with `edit` applied to the attestation after everything was signed.
-fn verify_edited(recipe: &Recipe, edit: impl Fn(&mut Value)) -> Result<Identity, AttestationError> {
+fn verify_edited(
+    recipe: &Forgery,
+    edit: impl Fn(&mut Value),
+) -> Result<Identity, AttestationError> {
     let instance = Instance::new();
     let mut attestation = recipe.attest(&instance);
     edit(&mut attestation);
@@ -98,7 +101,7 @@ fn verify_at(root: &Value, attestation: &Value) -> Result<Identity, AttestationE
     verified.into_iter().next().unwrap()
 }
 
-fn verify(recipe: &Recipe) -> Result<Identity, AttestationError> {
+fn verify(recipe: &Forgery) -> Result<Identity, AttestationError> {
     verify_edited(recipe, |_| {})
 }
 
@@ -186,16 +189,16 @@ fn rejects_published_attestations_of_other_files() {
 
 #[test]
 fn accepts_identities_of_each_publisher() {
-    let identity = verify(&Recipe::default()).unwrap();
+    let identity = verify(&Forgery::default()).unwrap();
     assert_eq!(identity.environment.as_deref(), Some("pypi"));
     assert_eq!(
         identity.repository.as_deref(),
         Some("https://github.com/acme/alpha")
     );
-    let google = Recipe {
+    let google = Forgery {
         subjects: vec![(EMAIL, "publisher@acme.example".to_owned())],
         claims: vec![(8, "https://accounts.google.com".to_owned())],
-        ..Recipe::default()
+        ..Forgery::default()
     };
     let identity = verify(&google).unwrap();
     assert_eq!(
@@ -206,13 +209,13 @@ fn accepts_identities_of_each_publisher() {
 
 #[test]
 fn rejects_certificates_that_do_not_count() {
-    let other_purpose = Recipe {
+    let other_purpose = Forgery {
         purpose: SERVER,
-        ..Recipe::default()
+        ..Forgery::default()
     };
-    let [late, early] = [TIME + 3600, TIME - 3600].map(|time| Recipe {
+    let [late, early] = [TIME + 3600, TIME - 3600].map(|time| Forgery {
         time,
-        ..Recipe::default()
+        ..Forgery::default()
     });
     for recipe in [other_purpose, late, early] {
         let verified = verify(&recipe);
@@ -221,27 +224,27 @@ fn rejects_certificates_that_do_not_count() {
             "{verified:?}"
         );
     }
-    let unrecorded = Recipe {
+    let unrecorded = Forgery {
         certificate_log: Some(Key::new()),
-        ..Recipe::default()
+        ..Forgery::default()
     };
     assert_eq!(
         verify(&unrecorded),
         Err(AttestationError::CertificateTimestamp)
     );
-    let two = Recipe {
+    let two = Forgery {
         subjects: vec![(EMAIL, "a@b".to_owned()), (EMAIL, "c@d".to_owned())],
-        ..Recipe::default()
+        ..Forgery::default()
     };
     assert!(matches!(verify(&two), Err(AttestationError::NoIdentity(_))));
-    let large = verify_edited(&Recipe::default(), |attestation| {
+    let large = verify_edited(&Forgery::default(), |attestation| {
         let bytes = STANDARD.encode(vec![0x30; 40_000]);
         attestation["verification_material"]["certificate"] = json!(bytes);
     });
     assert!(matches!(large, Err(AttestationError::CertificateFormat(_))));
-    let no_issuer = Recipe {
+    let no_issuer = Forgery {
         claims: Vec::new(),
-        ..Recipe::default()
+        ..Forgery::default()
     };
     assert!(matches!(
         verify(&no_issuer),
@@ -252,7 +255,7 @@ fn rejects_certificates_that_do_not_count() {
 #[test]
 fn rejects_foreign_keys_of_authorities_and_logs() {
     let (instance, other) = (Instance::new(), Instance::new());
-    let attestation = Recipe::default().attest(&instance);
+    let attestation = Forgery::default().attest(&instance);
     let (trusted, foreign) = (instance.trust_root(), other.trust_root());
     assert!(verify_at(&trusted, &attestation).is_ok());
     for (part, expected) in [
@@ -283,7 +286,7 @@ fn rejects_foreign_keys_of_authorities_and_logs() {
 #[test]
 fn trusts_keys_only_in_their_period() {
     let instance = Instance::new();
-    let attestation = Recipe::default().attest(&instance);
+    let attestation = Forgery::default().attest(&instance);
     let ended = json!({"start": "2024-01-01T00:00:00Z", "end": "2024-12-31T00:00:00.000Z"});
     let later = json!({"start": "2025-06-01T00:00:00Z"});
     for period in [ended, later] {
@@ -336,20 +339,20 @@ fn rejects_entries_about_something_else() {
         ),
     ];
     for (edit_body, what) in edits {
-        let recipe = Recipe {
+        let recipe = Forgery {
             edit_body,
-            ..Recipe::default()
+            ..Forgery::default()
         };
         assert_eq!(verify(&recipe), Err(AttestationError::EntryMismatch(what)));
     }
-    let foreign = Recipe {
+    let foreign = Forgery {
         signer: Some(Key::new()),
-        ..Recipe::default()
+        ..Forgery::default()
     };
     assert_eq!(verify(&foreign), Err(AttestationError::Signature));
     // A valid signature and certificate of another attestation.
-    let verified = verify_edited(&Recipe::default(), |attestation| {
-        let other = Recipe::default().attest(&Instance::new());
+    let verified = verify_edited(&Forgery::default(), |attestation| {
+        let other = Forgery::default().attest(&Instance::new());
         attestation["envelope"] = other["envelope"].clone();
     });
     assert_eq!(
@@ -389,9 +392,9 @@ fn rejects_statements_about_something_else() {
         ("{}".to_owned(), AttestationError::Statement),
     ];
     for (statement, expected) in cases {
-        let recipe = Recipe {
+        let recipe = Forgery {
             statement,
-            ..Recipe::default()
+            ..Forgery::default()
         };
         assert_eq!(verify(&recipe), Err(expected));
     }
@@ -400,7 +403,7 @@ fn rejects_statements_about_something_else() {
 #[test]
 fn rejects_other_forms_of_attestations() {
     let malformed = |edit: fn(&mut Value)| {
-        let verified = verify_edited(&Recipe::default(), edit);
+        let verified = verify_edited(&Forgery::default(), edit);
         assert!(
             matches!(verified, Err(AttestationError::NotAnAttestation(_))),
             "{verified:?}"
@@ -413,14 +416,14 @@ fn rejects_other_forms_of_attestations() {
     });
     malformed(|attestation| *attestation = json!("text"));
     let entry = "/verification_material/transparency_entries/0/kindVersion/version";
-    let unsupported = verify_edited(&Recipe::default(), |attestation| {
+    let unsupported = verify_edited(&Forgery::default(), |attestation| {
         *attestation.pointer_mut(entry).unwrap() = json!("0.0.2");
     });
     assert_eq!(
         unsupported,
         Err(AttestationError::UnsupportedEntry("dsse 0.0.2".to_owned()))
     );
-    let broken_lines = verify_edited(&Recipe::default(), |attestation| {
+    let broken_lines = verify_edited(&Forgery::default(), |attestation| {
         let certificate = &mut attestation["verification_material"]["certificate"];
         let text = certificate.as_str().unwrap().to_owned();
         *certificate = json!(format!("{}\n{}\n", &text[..76], &text[76..]));
@@ -479,7 +482,7 @@ fn package(name: &str) -> PackageName {
 
 #[test]
 fn policy_accepts_only_named_publishers() {
-    let github = verify(&Recipe::default()).unwrap();
+    let github = verify(&Forgery::default()).unwrap();
     let accepts = |publisher: &str, identity: &Identity| {
         let policy = policy(&format!(
             "[[package]]\nname = \"alpha\"\npublishers = [{{{publisher}}}]\n"
@@ -517,10 +520,10 @@ fn policy_accepts_only_named_publishers() {
     }
     // A workflow of another repository is not that of the repository that it ran for.
     let called = "https://github.com/evil/x/.github/workflows/release.yml@refs/tags/1.0";
-    let foreign = verify(&Recipe::default().claim(18, called)).unwrap();
+    let foreign = verify(&Forgery::default().claim(18, called)).unwrap();
     let named = r#"kind = "GitHub", repository = "acme/alpha", workflow = "release.yml""#;
     assert!(!accepts(named, &foreign));
-    let elsewhere = verify(&Recipe::default().claim(8, "https://ghe.example")).unwrap();
+    let elsewhere = verify(&Forgery::default().claim(8, "https://ghe.example")).unwrap();
     assert!(!accepts(named, &elsewhere));
     let gitlab = PUBLISHED[2]
         .verify(PUBLIC_ROOT, &PUBLISHED[2].json())

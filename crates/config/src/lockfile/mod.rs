@@ -35,19 +35,19 @@ pub(super) const LOCK_NAMES: [&str; 4] = ["pylock.toml", "uv.lock", "poetry.lock
 /// Returns whether a file may be called this as a `pylock.toml` (PEP 751); installers reject other names.
 #[must_use]
 pub fn is_pylock_name(name: &str) -> bool {
-    Format::of_name(name) == Some(Format::Pylock)
+    LockFormat::of_name(name) == Some(LockFormat::Pylock)
 }
 
 /// The format of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum LockFormat {
     Pylock,
     Uv,
     Poetry,
     Pipfile,
 }
 
-impl Format {
+impl LockFormat {
     /// Determines the format by the name of the file; `None` if it is not a lock.
     pub(super) fn of_name(path: &str) -> Option<Self> {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
@@ -125,7 +125,7 @@ pub(super) struct LockFile<'a> {
     pub(super) text: &'a str,
     /// The absolute directory that relative paths are resolved against.
     pub(super) base: &'a Path,
-    /// The text of the [`Format::project_file`] next to it, if it exists.
+    /// The text of the [`LockFormat::project_file`] next to it, if it exists.
     pub(super) project: Option<&'a str>,
 }
 
@@ -154,8 +154,8 @@ pub(super) struct LockedInputs {
 ///
 /// # Errors
 /// The file is not a recognized lockfile.
-pub(super) fn recognize(path: &str, text: &str) -> Result<Format> {
-    let format = Format::of_name(path).or_else(|| Format::of_text(text));
+pub(super) fn recognize(path: &str, text: &str) -> Result<LockFormat> {
+    let format = LockFormat::of_name(path).or_else(|| LockFormat::of_text(text));
     format.ok_or_else(|| {
         Error::new(
             Kind::Input,
@@ -171,15 +171,15 @@ pub(super) fn recognize(path: &str, text: &str) -> Result<Format> {
 /// The lock cannot be read, has an unknown version, is outdated, or lacks an extra or group. The
 /// message names the file and the entry.
 pub(super) fn read(
-    format: Format,
+    format: LockFormat,
     file: &LockFile<'_>,
     selection: &Selection,
 ) -> Result<LockedInputs> {
     let contents = match format {
-        Format::Pylock => pylock::read(file, selection),
-        Format::Uv => uv::read(file, selection),
-        Format::Poetry => poetry::read(file, selection),
-        Format::Pipfile => pipfile::read(file, selection),
+        LockFormat::Pylock => pylock::read(file, selection),
+        LockFormat::Uv => uv::read(file, selection),
+        LockFormat::Poetry => poetry::read(file, selection),
+        LockFormat::Pipfile => pipfile::read(file, selection),
     };
     let contents = contents.and_then(LockRequirements::checked);
     contents
@@ -230,26 +230,26 @@ mod tests {
 
     #[test]
     fn recognizes_locks_by_name() {
-        let format = Format::of_name;
-        assert_eq!(format("pylock.toml"), Some(Format::Pylock));
-        assert_eq!(format("a/pylock.dev.toml"), Some(Format::Pylock));
+        let format = LockFormat::of_name;
+        assert_eq!(format("pylock.toml"), Some(LockFormat::Pylock));
+        assert_eq!(format("a/pylock.dev.toml"), Some(LockFormat::Pylock));
         assert_eq!(format("pylock..toml"), None);
         assert_eq!(format("pylock.a.b.toml"), None);
-        assert_eq!(format("https://host/a/uv.lock"), Some(Format::Uv));
-        assert_eq!(format("./poetry.lock"), Some(Format::Poetry));
-        assert_eq!(format("Pipfile.lock"), Some(Format::Pipfile));
+        assert_eq!(format("https://host/a/uv.lock"), Some(LockFormat::Uv));
+        assert_eq!(format("./poetry.lock"), Some(LockFormat::Poetry));
+        assert_eq!(format("Pipfile.lock"), Some(LockFormat::Pipfile));
         assert_eq!(format("requirements.txt"), None);
     }
 
     #[test]
     fn recognizes_locks_by_content() {
         let format = |text| recognize("production.lock", text).ok();
-        assert_eq!(format("{\"_meta\": {}}"), Some(Format::Pipfile));
-        assert_eq!(format("version = 1\n"), Some(Format::Uv));
-        assert_eq!(format("lock-version = '1.0'\n"), Some(Format::Pylock));
+        assert_eq!(format("{\"_meta\": {}}"), Some(LockFormat::Pipfile));
+        assert_eq!(format("version = 1\n"), Some(LockFormat::Uv));
+        assert_eq!(format("lock-version = '1.0'\n"), Some(LockFormat::Pylock));
         assert_eq!(
             format("[metadata]\nlock-version = '2.1'\n"),
-            Some(Format::Poetry)
+            Some(LockFormat::Poetry)
         );
         let error = recognize("production.lock", "django\n").unwrap_err();
         assert_eq!(

@@ -329,7 +329,7 @@ fn read_version(package: &TomlReader<'_>) -> Result<PinKind> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
+    use super::super::LockFormat;
     use super::super::testing::{error_of, lines_of, read_as};
 
     const LOCK: &str = r#"{
@@ -386,12 +386,12 @@ python_version = "3.11"
             "requests==2.34.2 ; python_full_version >= '3.10'",
             "tree @ git+https://git.example/tree.git@abc#subdirectory=lib",
         ];
-        let lines = |groups| lines_of(Format::Pipfile, &lock(), Some(PIPFILE), "", groups);
+        let lines = |groups| lines_of(LockFormat::Pipfile, &lock(), Some(PIPFILE), "", groups);
         assert_eq!(lines(""), base);
         assert_eq!(lines("docs")[2], "markdown==3.11.3");
         assert_eq!(lines("dev")[4], "win==1.0 ; sys_platform == 'win32'");
         assert_eq!(lines("dev"), lines("develop"));
-        let locked = read_as(Format::Pipfile, &lock(), None, "", "").unwrap();
+        let locked = read_as(LockFormat::Pipfile, &lock(), None, "", "").unwrap();
         assert_eq!(locked.indexes, ["https://pypi.org/simple"]);
         assert_eq!(
             locked.notes,
@@ -402,7 +402,7 @@ python_version = "3.11"
     #[test]
     fn conflicting_categories_are_an_error() {
         let other = lock().replace("\"markdown\"", "\"requests\"");
-        let error = read_as(Format::Pipfile, &other, None, "", "docs").unwrap_err();
+        let error = read_as(LockFormat::Pipfile, &other, None, "", "docs").unwrap_err();
         assert_eq!(
             error.display_chain(),
             "the lock `Pipfile.lock` cannot be used: \
@@ -413,14 +413,15 @@ python_version = "3.11"
             "\"version\": \"==3.11.3\"",
             "\"version\": \"==3.11.3\", \"markers\": \"python_version < '3.9'\"",
         );
-        assert!(read_as(Format::Pipfile, &elsewhere, None, "", "docs").is_ok());
+        assert!(read_as(LockFormat::Pipfile, &elsewhere, None, "", "docs").is_ok());
     }
 
     #[test]
     fn errors_name_file_and_entry() {
         let prefix = "the lock `Pipfile.lock` cannot be used: ";
-        let error =
-            |from: &str, to: &str| error_of(Format::Pipfile, &lock().replace(from, to), None, "");
+        let error = |from: &str, to: &str| {
+            error_of(LockFormat::Pipfile, &lock().replace(from, to), None, "")
+        };
         assert_eq!(
             error("\"pipfile-spec\": 6", "\"pipfile-spec\": 7"),
             format!("{prefix}_meta.pipfile-spec 7 is not supported")
@@ -438,7 +439,7 @@ python_version = "3.11"
             format!("{prefix}default.requests.index `inner` is not among _meta.sources")
         );
         let outdated = error_of(
-            Format::Pipfile,
+            LockFormat::Pipfile,
             &lock(),
             Some(&PIPFILE.replace("pytest", "nose")),
             "",

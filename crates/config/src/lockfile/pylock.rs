@@ -284,7 +284,7 @@ fn location(text: &str, base: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
+    use super::super::LockFormat;
     use super::super::testing::{error_of, lines_of, read_as};
 
     const LOCK: &str = r#"
@@ -337,15 +337,15 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
             "gamma==3.1 ; python_full_version < '3.10'",
             "zeta @ file:///app/zeta-1.0.tar.gz",
         ];
-        assert_eq!(lines_of(Format::Pylock, LOCK, None, "", ""), base);
-        let lines = lines_of(Format::Pylock, LOCK, None, "fast", "dev");
+        assert_eq!(lines_of(LockFormat::Pylock, LOCK, None, "", ""), base);
+        let lines = lines_of(LockFormat::Pylock, LOCK, None, "fast", "dev");
         assert_eq!(lines[1], "beta==2.0 ; sys_platform == 'linux'");
         assert_eq!(lines[4], "gamma==3.1");
     }
 
     #[test]
     fn collects_indexes_and_directories() {
-        let locked = read_as(Format::Pylock, LOCK, None, "", "").unwrap();
+        let locked = read_as(LockFormat::Pylock, LOCK, None, "", "").unwrap();
         assert_eq!(locked.indexes, ["https://index.example/simple"]);
         assert_eq!(locked.find_links, ["/app/wheels"]);
         assert_eq!(locked.constraints.len(), 3);
@@ -357,7 +357,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
 
     #[test]
     fn reads_example_of_specification() {
-        let locked = read_as(Format::Pylock, EXAMPLE, None, "", "").unwrap();
+        let locked = read_as(LockFormat::Pylock, EXAMPLE, None, "", "").unwrap();
         let lines: Vec<_> = locked.requirements.iter().map(|it| &*it.text).collect();
         assert_eq!(lines, ["attrs==25.1.0", "cattrs==24.1.2", "numpy==2.2.3"]);
         assert_eq!(locked.indexes, ["https://pypi.org/simple"]);
@@ -372,7 +372,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
 
     fn is_valid(text: &str) -> bool {
         let text = text.replace("HASHES", HASHES);
-        read_as(Format::Pylock, &text, None, "", "").is_ok()
+        read_as(LockFormat::Pylock, &text, None, "", "").is_ok()
     }
 
     #[test]
@@ -454,7 +454,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
             )
         };
         let check = |text: &str| {
-            let locked = read_as(Format::Pylock, text, None, "", "").unwrap();
+            let locked = read_as(LockFormat::Pylock, text, None, "", "").unwrap();
             locked.scope.check(&"3.12.1-linux".parse().unwrap())
         };
         let message = check(&python("")).unwrap_err().to_string();
@@ -468,7 +468,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
     #[test]
     fn errors_name_file_and_entry() {
         let error =
-            |from: &str, to: &str| error_of(Format::Pylock, &LOCK.replace(from, to), None, "");
+            |from: &str, to: &str| error_of(LockFormat::Pylock, &LOCK.replace(from, to), None, "");
         assert_eq!(
             error("lock-version = \"1.0\"", "lock-version = \"2.0\""),
             "the lock `pylock.toml` cannot be used: lock-version \"2.0\" is not supported"
@@ -478,7 +478,7 @@ archive = { path = "zeta-1.0.tar.gz", hashes = { sha256 = "SHA_B" } }
             "the lock `pylock.toml` cannot be used: packages[4] \"epsilon\": vcs.commit-id is missing"
         );
         assert_eq!(
-            error_of(Format::Pylock, LOCK, None, "slow"),
+            error_of(LockFormat::Pylock, LOCK, None, "slow"),
             "the lock `pylock.toml` cannot be used: it has no extra `slow`; it has fast"
         );
     }

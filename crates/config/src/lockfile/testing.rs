@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wheelhouse_types::Result;
 
-use super::{Format, LockFile, LockedInputs, Selection, read};
+use super::{LockFile, LockFormat, LockedInputs, Selection, read};
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -13,7 +13,7 @@ fn words(text: &str) -> Vec<String> {
 /// Reads `text`, in which `SHA_A` and similar names stand for hashes, from the directory `/app`.
 /// `extras` and `groups` are separated by white space.
 pub(super) fn read_as(
-    format: Format,
+    format: LockFormat,
     text: &str,
     project: Option<&str>,
     extras: &str,
@@ -25,10 +25,10 @@ pub(super) fn read_as(
             text.replace(word, &digits.repeat(32))
         });
     let name = match format {
-        Format::Pylock => "pylock.toml",
-        Format::Uv => "uv.lock",
-        Format::Poetry => "poetry.lock",
-        Format::Pipfile => "Pipfile.lock",
+        LockFormat::Pylock => "pylock.toml",
+        LockFormat::Uv => "uv.lock",
+        LockFormat::Poetry => "poetry.lock",
+        LockFormat::Pipfile => "Pipfile.lock",
     };
     let file = LockFile {
         name,
@@ -44,7 +44,7 @@ pub(super) fn read_as(
 }
 
 pub(super) fn lines_of(
-    format: Format,
+    format: LockFormat,
     text: &str,
     project: Option<&str>,
     extras: &str,
@@ -58,7 +58,12 @@ pub(super) fn lines_of(
         .collect()
 }
 
-pub(super) fn error_of(format: Format, text: &str, project: Option<&str>, extras: &str) -> String {
+pub(super) fn error_of(
+    format: LockFormat,
+    text: &str,
+    project: Option<&str>,
+    extras: &str,
+) -> String {
     read_as(format, text, project, extras, "")
         .unwrap_err()
         .display_chain()

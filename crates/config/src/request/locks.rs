@@ -13,14 +13,14 @@ use wheelhouse_types::{Error, Kind, Result};
 use super::inputs::InputReader;
 use crate::error::input;
 use crate::file_source::FileSource;
-use crate::lockfile::{self, Format, LockFile, LockedInputs, Selection};
+use crate::lockfile::{self, LockFile, LockFormat, LockedInputs, Selection};
 use crate::pypi::is_pypi;
 use crate::requirements_file::{FileOptions, expand_variables};
 use crate::settings::Settings;
 
 /// Returns whether `path` has the name of a lock.
 pub(super) fn is_lock(path: &Path) -> bool {
-    Format::of_name(&path.to_string_lossy()).is_some()
+    LockFormat::of_name(&path.to_string_lossy()).is_some()
 }
 
 /// Returns whether `paths` is a single lock.
@@ -31,7 +31,7 @@ pub(super) fn is_one_lock(paths: &[PathBuf]) -> Result<bool> {
     let names: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
     let Some(lock) = names
         .iter()
-        .position(|name| Format::of_name(name).is_some())
+        .position(|name| LockFormat::of_name(name).is_some())
     else {
         return Ok(false);
     };
@@ -68,7 +68,10 @@ impl InputReader<'_> {
             return Ok(Some(lock.clone()));
         }
         let files = &settings.requirement_files;
-        let Some(lock) = files.iter().find(|name| Format::of_name(name).is_some()) else {
+        let Some(lock) = files
+            .iter()
+            .find(|name| LockFormat::of_name(name).is_some())
+        else {
             return Ok(None);
         };
         let source = self

@@ -15,7 +15,7 @@ use uv_pypi_types::{HashDigest, HashDigests};
 use uv_redacted::DisplaySafeUrl;
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::request::LockedFile;
-use wheelhouse_types::{Artifact, Location};
+use wheelhouse_types::{Artifact, ArtifactLocation};
 
 /// The files of one lock, by their packages.
 #[derive(Default)]
@@ -118,7 +118,7 @@ impl LockedFiles {
     /// The size of `artifact`, a file of `name`, that the lock states.
     pub(crate) fn size(&self, name: &PackageName, artifact: &Artifact) -> Option<u64> {
         let is_there = |locked: &Locked| match (&artifact.location, &locked.file.url) {
-            (Location::Url(place), Some(url)) => {
+            (ArtifactLocation::Url(place), Some(url)) => {
                 let mut url = without_credentials(url);
                 url.set_fragment(None);
                 *place == url

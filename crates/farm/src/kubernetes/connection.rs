@@ -72,7 +72,7 @@ impl Connection {
 
 /// The state of the API server, which all requests and watches of a run share.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(super) struct ApiServer {
     url: String,
     /// The time for which it may be lost.
     limit: Duration,
@@ -85,7 +85,7 @@ pub(super) struct Server {
     refusal: Arc<Mutex<Option<String>>>,
 }
 
-impl Server {
+impl ApiServer {
     pub(super) fn new(
         connection: &Connection,
         config: &FarmConfig,
@@ -196,7 +196,7 @@ impl Server {
     /// Sends a request, and repeats it while the server is lost or overloaded.
     ///
     /// # Errors
-    /// Other errors of the request; and as [`Server::check`].
+    /// Other errors of the request; and as [`ApiServer::check`].
     pub(super) async fn request<T, F>(
         &self,
         request: impl Fn() -> F,
@@ -267,10 +267,10 @@ mod tests {
 
     use super::*;
 
-    fn server() -> Server {
+    fn server() -> ApiServer {
         let config = Config::new("https://127.0.0.1:1/".parse().unwrap());
         let config = Connection::of_config(config);
-        Server::new(
+        ApiServer::new(
             &config,
             &FarmConfig::default(),
             Arc::new(super::super::logs::Silent),

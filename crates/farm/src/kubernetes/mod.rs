@@ -36,8 +36,8 @@ use wheelhouse_types::{Observer, Result, Target};
 use crate::config::FarmConfig;
 use crate::runner::StepRunner;
 pub use cleanup::Cleanup;
+use connection::ApiServer;
 pub use connection::Connection;
-use connection::Server;
 use owner::RunOwner;
 use watch::Watched;
 
@@ -57,7 +57,7 @@ pub struct Kubernetes {
     config: FarmConfig,
     /// The location of the shared cache, as `--cache-to` names it.
     cache: String,
-    server: Server,
+    server: ApiServer,
     jobs: Api<Job>,
     pods: Api<Pod>,
     events: Api<KubernetesEvent>,
@@ -88,7 +88,7 @@ impl Kubernetes {
         let client = connection.client()?;
         let namespace = config.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-        let server = Server::new(&connection, &config, Arc::clone(&observer));
+        let server = ApiServer::new(&connection, &config, Arc::clone(&observer));
         let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
         let pods = Api::namespaced(client.clone(), &namespace);
         let pod = connection.pod.as_deref();

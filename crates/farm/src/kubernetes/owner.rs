@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 use wheelhouse_types::{Event, Observer, Result};
 
-use super::connection::Server;
+use super::connection::ApiServer;
 use super::jobs::{QUOTA_PAUSE, is_quota};
 use crate::config::FarmConfig;
 use crate::job::{CONTAINER, RUN, container_security, labels, pod_security, some};
@@ -63,7 +63,7 @@ impl RunOwner {
     /// it.
     pub(super) async fn create(
         jobs: &Api<Job>,
-        server: &Server,
+        server: &ApiServer,
         config: &FarmConfig,
         pod: Option<&str>,
         client: &Client,

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::connection::Server;
+use super::connection::ApiServer;
 use crate::job::{LABEL, NAME, STEP};
 
 /// The label with which the Job controller marks the pods of a Job. Clusters before Kubernetes 1.27 have only this one, newer
@@ -41,7 +41,7 @@ impl Drop for Watched {
 
 impl Watched {
     /// Starts the tasks.
-    pub(super) fn start(jobs: &Api<Job>, pods: &Api<Pod>, server: &Server) -> Self {
+    pub(super) fn start(jobs: &Api<Job>, pods: &Api<Pod>, server: &ApiServer) -> Self {
         let (sender, changes) = watch::channel(0);
         let namespace = jobs.namespace().unwrap_or_default().to_owned();
         let (jobs, watching_jobs) = follow(jobs.clone(), server.clone(), sender.clone());
@@ -105,7 +105,11 @@ fn is_pod_of(pod: &Pod, job: &str) -> bool {
 }
 
 /// Watches `api`, and repeats with growing pauses when the server is lost.
-fn follow<K>(api: Api<K>, server: Server, changes: watch::Sender<u64>) -> (Store<K>, JoinHandle<()>)
+fn follow<K>(
+    api: Api<K>,
+    server: ApiServer,
+    changes: watch::Sender<u64>,
+) -> (Store<K>, JoinHandle<()>)
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,

@@ -7,16 +7,16 @@ use wheelhouse_publish::simple_index::encode_segment;
 use wheelhouse_types::project_status::StatusMarker;
 use wheelhouse_types::{PackageName, ProjectStatus, Version};
 
-use super::provenance::{Origins, Provenance, ProvenanceKind};
+use super::file_origin::{FileOrigin, FileOriginKind, Origins};
 use super::{PLACE, VERSION};
 use crate::facts::SiteFile;
-use crate::metadata::{self, Metadata, Requirement};
+use crate::metadata::{self, DeclaredRequirement, Metadata};
 use crate::tags::{self, Tags};
 use crate::text::{self, Clipped};
 
 /// One package.
 #[derive(Debug)]
-pub(crate) struct Package {
+pub(crate) struct ListedPackage {
     pub(crate) name: PackageName,
     /// The name as its authors write it.
     pub(crate) title: String,
@@ -70,7 +70,7 @@ pub(crate) struct File {
     pub(crate) has_metadata: bool,
     /// The URL of the attestations.
     pub(crate) attestations: Option<String>,
-    pub(crate) provenance: Provenance,
+    pub(crate) origin: FileOrigin,
     /// Sorted.
     pub(crate) wheelhouses: Vec<usize>,
 }
@@ -114,14 +114,14 @@ impl Draft {
                     .provenance
                     .as_deref()
                     .and_then(|url| Some(metadata::web_url(url)?.0)),
-                provenance: entry.map_or_else(Provenance::default, Provenance::of),
+                origin: entry.map_or_else(FileOrigin::default, FileOrigin::of),
                 wheelhouses: Vec::new(),
             },
         }
     }
 }
 
-impl Package {
+impl ListedPackage {
     /// `releases` are sorted by version and have at least one file.
     pub(super) fn new(
         name: PackageName,
@@ -142,7 +142,7 @@ impl Package {
         if metadata.is_none() {
             let names: BTreeSet<&String> = drafts().flat_map(|draft| &draft.dependencies).collect();
             let requirements = names.into_iter().filter_map(|dependency| {
-                Some(Requirement {
+                Some(DeclaredRequirement {
                     name: dependency.parse().ok()?,
                     is_extra: false,
                     conditions: Vec::new(),
@@ -164,10 +164,10 @@ impl Package {
             .map(|(version, drafts)| Release::new(&version, drafts))
             .collect();
         let files = || releases.iter().flat_map(|release| &release.files);
-        let is_kind = |kind| files().any(|file| file.provenance.kind == kind);
+        let is_kind = |kind| files().any(|file| file.origin.kind == kind);
         let origin = match (
-            is_kind(ProvenanceKind::Built),
-            is_kind(ProvenanceKind::Fetched),
+            is_kind(FileOriginKind::Built),
+            is_kind(FileOriginKind::Fetched),
         ) {
             (true, true) => "built, fetched",
             (true, false) => "built",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wheelhouse_publish::simple_index::encode_segment;
 use wheelhouse_types::{PackageName, Version, redact};
 
-use super::package::Package;
+use super::package::ListedPackage;
 use super::{PLACE, VERSION};
 use crate::difference::{self, Change};
 use crate::facts::{Verification, WheelhouseFacts};
@@ -38,7 +38,7 @@ pub(crate) struct Wheelhouse {
 }
 
 impl Wheelhouse {
-    pub(super) fn new(index: usize, facts: WheelhouseFacts, packages: &[Package]) -> Self {
+    pub(super) fn new(index: usize, facts: WheelhouseFacts, packages: &[ListedPackage]) -> Self {
         let mut own = Vec::new();
         let (mut sizes, mut count) = (Vec::new(), 0);
         for (position, package) in packages.iter().enumerate() {

@@ -3,9 +3,9 @@
 use wheelhouse_types::display;
 
 use super::Links;
-use crate::commands::Command;
-use crate::metadata::Requirement;
-use crate::model::{File, Package, ProvenanceKind, Site, Wheelhouse};
+use crate::commands::InstallCommand;
+use crate::metadata::DeclaredRequirement;
+use crate::model::{File, FileOriginKind, ListedPackage, Site, Wheelhouse};
 use crate::text;
 
 /// The number of packages that a list of the graph shows before it is opened.
@@ -16,13 +16,13 @@ const MOST_GRAPH_NODES: usize = 2_000;
 
 /// A package with its neighbors in the graph.
 pub(super) struct PackageView<'a> {
-    pub(super) package: &'a Package,
+    pub(super) package: &'a ListedPackage,
     pub(super) site: &'a Site,
     pub(super) links: Links,
     /// The level of the heading with the name.
     pub(super) level: u8,
     /// The commands that install it, unless the page has them elsewhere.
-    pub(super) commands: Vec<Command>,
+    pub(super) commands: Vec<InstallCommand>,
     pub(super) requires: Neighbors<'a>,
     pub(super) required_by: Neighbors<'a>,
     /// `12 packages, 30.1 MB`: the package with all that it requires here.
@@ -80,16 +80,18 @@ impl<'a> PackageView<'a> {
         index: usize,
         links: Links,
         level: u8,
-        commands: Vec<Command>,
+        commands: Vec<InstallCommand>,
     ) -> Self {
         let package = &site.packages[index];
         let edges = package.metadata.requirements.iter().zip(&package.requires);
-        let requires = edges.map(|(requirement, target): (&Requirement, _)| Neighbor {
-            name: requirement.name.as_ref(),
-            href: target.map(|_| links.package(requirement.name.as_ref())),
-            is_extra: requirement.is_extra,
-            conditions: &requirement.conditions,
-        });
+        let requires = edges.map(
+            |(requirement, target): (&DeclaredRequirement, _)| Neighbor {
+                name: requirement.name.as_ref(),
+                href: target.map(|_| links.package(requirement.name.as_ref())),
+                is_extra: requirement.is_extra,
+                conditions: &requirement.conditions,
+            },
+        );
         let dependents = package.required_by.iter().map(|(dependent, is_extra)| {
             let name = site.packages[*dependent].name.as_ref();
             Neighbor {
@@ -166,15 +168,15 @@ impl File {
     }
 
     pub(super) fn is_built(&self) -> bool {
-        self.provenance.kind == ProvenanceKind::Built
+        self.origin.kind == FileOriginKind::Built
     }
 
     pub(super) fn is_fetched(&self) -> bool {
-        self.provenance.kind == ProvenanceKind::Fetched
+        self.origin.kind == FileOriginKind::Fetched
     }
 }
 
-impl Package {
+impl ListedPackage {
     pub(super) fn shown_size(&self) -> String {
         display::bytes(self.size)
     }

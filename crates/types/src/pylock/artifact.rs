@@ -16,7 +16,7 @@ use super::{path, time};
 use crate::lock::Package;
 use crate::redact::without_credentials;
 use crate::toml_reader::TomlReader;
-use crate::{Artifact, Hashes, Listing, Location, Origin, Result, Source};
+use crate::{Artifact, ArtifactLocation, Hashes, Listing, Origin, Result, Source};
 
 /// Returns the index of the wheel to use, or `None` if none fits the target.
 pub(super) type ChooseWheel<'a> = dyn FnMut(&[WheelFilename]) -> Option<usize> + 'a;
@@ -45,17 +45,17 @@ pub(super) fn is_listed_sdist(package: &Package, artifact: &Artifact) -> bool {
 }
 
 /// Returns the name of the file at `location`.
-pub(super) fn filename(location: &Location) -> Option<String> {
+pub(super) fn filename(location: &ArtifactLocation) -> Option<String> {
     match location {
-        Location::Url(url) => {
+        ArtifactLocation::Url(url) => {
             let segment = url
                 .path_segments()?
                 .next_back()
                 .filter(|name| !name.is_empty())?;
             Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned())
         }
-        Location::Path(path) => Some(path.file_name()?.to_str()?.to_owned()),
-        Location::Image { filename, .. } => Some(filename.clone()),
+        ArtifactLocation::Path(path) => Some(path.file_name()?.to_str()?.to_owned()),
+        ArtifactLocation::Image { filename, .. } => Some(filename.clone()),
     }
 }
 
@@ -246,25 +246,25 @@ fn read_uploaded(entry: &TomlReader<'_>) -> Result<Option<i64>> {
 }
 
 /// Reads the location of the file: `path` if there is one, as the specification demands, or `url`.
-fn read_location(entry: &TomlReader<'_>, base: &Path) -> Result<Location> {
+fn read_location(entry: &TomlReader<'_>, base: &Path) -> Result<ArtifactLocation> {
     if let Some(text) = entry.string("path")? {
-        return Ok(Location::Path(path::read(text, base)));
+        return Ok(ArtifactLocation::Path(path::read(text, base)));
     }
     let text = entry.required_string("url")?;
-    if let Some(image) = Location::in_image(text) {
+    if let Some(image) = ArtifactLocation::in_image(text) {
         return Ok(image);
     }
     let url = read_url(entry, text)?;
     if url.scheme() == "file" {
         let path = url.to_file_path();
         return path
-            .map(Location::Path)
+            .map(ArtifactLocation::Path)
             .map_err(|()| entry.error("url", "is not a local file"));
     }
     let mut url = without_credentials(&url);
     // The digests of the file are in `hashes`, and the fragment is not written either.
     url.set_fragment(None);
-    Ok(Location::Url(url))
+    Ok(ArtifactLocation::Url(url))
 }
 
 fn read_url(entry: &TomlReader<'_>, text: &str) -> Result<Url> {

@@ -16,7 +16,9 @@ use uv_pep508::{MarkerEnvironment, MarkerTree};
 use super::{LOCK_VERSION, artifact, path, writer};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::toml_reader::{TomlReader, parse};
-use crate::{Location, LockedCrate, Origin, ProjectStatus, Result, Sha256, Source, StatusMarker};
+use crate::{
+    ArtifactLocation, LockedCrate, Origin, ProjectStatus, Result, Sha256, Source, StatusMarker,
+};
 
 /// The condition of a package of a lock.
 #[derive(Clone, Debug)]
@@ -321,18 +323,20 @@ fn read_origin(
 
 /// Guesses the origin of a file of a lock that does not name it (pip's never do, uv's not always): `PyPI` for
 /// its own files, and else whatever lists the place where the file is.
-fn likely_origin(location: &Location) -> Origin {
+fn likely_origin(location: &ArtifactLocation) -> Origin {
     match location {
-        Location::Url(url) if url.host_str() == Some("files.pythonhosted.org") => Origin::Index {
-            url: "https://pypi.org/simple".to_owned(),
-        },
-        Location::Url(url) => Origin::Index {
+        ArtifactLocation::Url(url) if url.host_str() == Some("files.pythonhosted.org") => {
+            Origin::Index {
+                url: "https://pypi.org/simple".to_owned(),
+            }
+        }
+        ArtifactLocation::Url(url) => Origin::Index {
             url: url.join(".").map_or_else(|_| url.to_string(), String::from),
         },
-        Location::Image { image, .. } => Origin::FindLinks {
+        ArtifactLocation::Image { image, .. } => Origin::FindLinks {
             location: image.clone(),
         },
-        Location::Path(path) => Origin::FindLinks {
+        ArtifactLocation::Path(path) => Origin::FindLinks {
             location: path.parent().unwrap_or(path).to_string_lossy().into_owned(),
         },
     }

@@ -15,7 +15,7 @@ use super::toml_writer::{TomlWriter, inline, quoted};
 use super::{LOCK_VERSION, artifact, path, time};
 use crate::lock::{Build, Lock, Package};
 use crate::redact::without_credentials;
-use crate::{Artifact, Location, Origin, Sha256, Source};
+use crate::{Artifact, ArtifactLocation, Origin, Sha256, Source};
 
 const TOOL_OF_PACKAGE: &str = "[packages.tool.wheelhouse]";
 const TOOL: &str = "[tool.wheelhouse]";
@@ -344,13 +344,13 @@ fn write_artifact(text: &mut TomlWriter, artifact: &Artifact, base: &Path) {
         text.plain("upload-time", time);
     }
     match &artifact.location {
-        Location::Url(url) => {
+        ArtifactLocation::Url(url) => {
             let mut url = without_credentials(url);
             url.set_fragment(None);
             text.string("url", url.as_str());
         }
-        Location::Path(path) => text.string("path", &path::written(path, base)),
-        image @ Location::Image { .. } => text.string("url", &image.to_string()),
+        ArtifactLocation::Path(path) => text.string("path", &path::written(path, base)),
+        image @ ArtifactLocation::Image { .. } => text.string("url", &image.to_string()),
     }
     if let Some(size) = artifact.size.and_then(|size| i64::try_from(size).ok()) {
         text.plain("size", size);

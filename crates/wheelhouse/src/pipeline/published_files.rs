@@ -10,8 +10,8 @@ use wheelhouse_types::manifest::Wheel;
 use wheelhouse_types::secrets::mask;
 use wheelhouse_types::target::KERNEL_MARKERS;
 use wheelhouse_types::{
-    Artifact, Error, Event, Hashes, Kind, Listing, Location, Observer, Result, Sha256, Source,
-    Target, manifest,
+    Artifact, ArtifactLocation, Error, Event, Hashes, Kind, Listing, Observer, Result, Sha256,
+    Source, Target, manifest,
 };
 
 /// Identifies this program in manifests.
@@ -21,7 +21,7 @@ pub(super) const GENERATOR: &str = concat!("wheelhouse ", env!("CARGO_PKG_VERSIO
 pub(super) fn lock_artifact(filename: &str, stored: &StoredFile, output: &Path) -> Artifact {
     Artifact {
         filename: filename.to_owned(),
-        location: Location::Path(output.join(filename)),
+        location: ArtifactLocation::Path(output.join(filename)),
         size: Some(stored.size),
         hashes: Hashes::sha256_only(stored.sha256),
         listing: Listing::default(),

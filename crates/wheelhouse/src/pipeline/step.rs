@@ -26,8 +26,8 @@ use wheelhouse_types::request::{
 use wheelhouse_types::step::{BuildStep, StepFile, StepSandboxMode};
 use wheelhouse_types::target::Platform;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Event, Hashes, Kind, Listing, Location, Observer, Origin,
-    Request, Result, Sha256, Source, Target, WheelFilename,
+    Artifact, ArtifactLocation, Distribution, Error, Event, Hashes, Kind, Listing, Observer,
+    Origin, Request, Result, Sha256, Source, Target, WheelFilename,
 };
 
 use super::context::{RunContext, RunInputs};
@@ -105,7 +105,7 @@ pub async fn carry_out(job: StepJob, observer: Arc<dyn Observer>) -> Result<Buil
         origin: Origin::Direct,
         source: Source::Sdist(Artifact {
             filename: step.source.filename.clone(),
-            location: Location::Path(source),
+            location: ArtifactLocation::Path(source),
             size: Some(step.source.size),
             hashes: Hashes::sha256_only(step.source.sha256),
             listing: Listing::default(),

@@ -41,6 +41,9 @@ const VALUE_CRATES: [&str; 4] = [
     "uv-pep508",
 ];
 
+/// Types that are one thing in two layers: in a verification and on the pages for people, and on a server and on its pages.
+const IN_TWO_LAYERS: [&str; 4] = ["CheckCount", "CheckOutcome", "Finding", "Wheelhouse"];
+
 fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -106,6 +109,37 @@ fn files_of_a_crate_form_no_cycle() {
             sources.display()
         );
     }
+}
+
+/// Returns the name of the type that `line` declares for other modules.
+fn declared_type(line: &str) -> Option<&str> {
+    let declaration = line.trim_start().strip_prefix("pub")?;
+    let declaration = match declaration.strip_prefix('(') {
+        Some(scoped) => scoped.split_once(") ")?.1,
+        None => declaration.trim_start(),
+    };
+    let (kind, name) = declaration.split_once(' ')?;
+    let is_type = ["struct", "enum", "trait", "type"].contains(&kind);
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    is_type.then(|| name.split(|character| !is_word(character)).next().unwrap())
+}
+
+#[test]
+fn names_of_types_are_unique() {
+    let mut types: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for entry in std::fs::read_dir(crates()).unwrap() {
+        for (path, code) in sources(&entry.unwrap().path().join("src")) {
+            for name in code.lines().filter_map(declared_type) {
+                types
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(path.clone());
+            }
+        }
+    }
+    assert!(types.len() > 500, "only {} types were found", types.len());
+    types.retain(|name, files| files.len() > 1 && !IN_TWO_LAYERS.contains(&name.as_str()));
+    assert!(types.is_empty(), "{types:#?}");
 }
 
 #[test]

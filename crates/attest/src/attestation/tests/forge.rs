@@ -123,7 +123,7 @@ impl Instance {
 }
 
 /// The parts of an attestation, which a test may change before they are signed.
-pub(super) struct Recipe {
+pub(super) struct Forgery {
     /// The tag and the text of the name in the certificate.
     pub(super) subjects: Vec<(u8, String)>,
     pub(super) purpose: u8,
@@ -163,7 +163,7 @@ pub(super) fn statement(filename: &str, sha256: &str, predicate_type: &str) -> S
 
 pub(super) const PUBLISH: &str = "https://docs.pypi.org/attestations/publish/v1";
 
-impl Default for Recipe {
+impl Default for Forgery {
     /// A publication by a workflow of GitHub.
     fn default() -> Self {
         let workflow = "https://github.com/acme/alpha/.github/workflows/release.yml@refs/tags/1.0";
@@ -190,7 +190,7 @@ impl Default for Recipe {
     }
 }
 
-impl Recipe {
+impl Forgery {
     /// Replaces a claim.
     pub(super) fn claim(mut self, number: u8, text: &str) -> Self {
         self.claims.retain(|(known, _)| *known != number);

@@ -1,6 +1,6 @@
 //! Locks of Poetry: groups and markers in the lock or in `pyproject.toml`.
 
-use super::super::Format;
+use super::super::LockFormat;
 use super::super::testing::{error_of, lines_of, read_as};
 
 const PROJECT: &str = r#"
@@ -116,7 +116,7 @@ fn old() -> String {
 }
 
 fn lines(lock: &str, extras: &str, groups: &str) -> Vec<String> {
-    lines_of(Format::Poetry, lock, Some(PROJECT), extras, groups)
+    lines_of(LockFormat::Poetry, lock, Some(PROJECT), extras, groups)
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn reads_groups_and_markers_of_lock() {
     let with_dev = lines(&new(), "", "dev");
     assert_eq!(with_dev[3..], ["pytest==8.4", "requests==2.34.2"]);
     assert_eq!(lines(&new(), "", "docs")[1], "markdown==3.11");
-    let locked = read_as(Format::Poetry, &new(), None, "", "").unwrap();
+    let locked = read_as(LockFormat::Poetry, &new(), None, "", "").unwrap();
     assert_eq!(
         locked.indexes,
         ["https://pypi.org/simple", "https://mirror.example/simple"]
@@ -152,7 +152,7 @@ fn traverses_older_lock_from_project() {
     assert_eq!(lines(&old(), "", ""), base);
     assert_eq!(lines(&old(), "fast", "docs").len(), 8);
     assert!(lines(&old(), "", "dev").contains(&"pytest==8.4".to_owned()));
-    let error = error_of(Format::Poetry, &old(), None, "");
+    let error = error_of(LockFormat::Poetry, &old(), None, "");
     assert!(
         error.ends_with("needs the pyproject.toml beside it, which does not exist"),
         "{error}"
@@ -164,7 +164,7 @@ fn missing_entry_of_dependency_is_an_error() {
     let prefix = "the lock `poetry.lock` cannot be used: ";
     let error = |name: &str| {
         let lock = old().replace(&format!("name = \"{name}\""), "name = \"other\"");
-        error_of(Format::Poetry, &lock, Some(PROJECT), "")
+        error_of(LockFormat::Poetry, &lock, Some(PROJECT), "")
     };
     let said = |who: &str, name: &str| {
         format!("{prefix}{who} depends on `{name}`, which has no package entry")
@@ -197,8 +197,8 @@ fn converts_sources_to_references() {
         "c @ file:///app/wheels/c.whl",
         "d @ file:///d",
     ];
-    assert_eq!(lines_of(Format::Poetry, &lock, None, "", ""), expected);
-    let locked = read_as(Format::Poetry, &lock, None, "", "").unwrap();
+    assert_eq!(lines_of(LockFormat::Poetry, &lock, None, "", ""), expected);
+    let locked = read_as(LockFormat::Poetry, &lock, None, "", "").unwrap();
     let hashed: Vec<_> = locked.constraints.iter().map(|it| &it.text[..1]).collect();
     assert_eq!(hashed, ["b", "c"]);
 }
@@ -218,7 +218,7 @@ fn reads_digests_from_end_of_first_lock_versions() {
         let lock = format!(
             "{entry}[metadata]\nlock-version = \"1.1\"\ncontent-hash = \"{hash}\"\n[metadata.{files}\n"
         );
-        let locked = read_as(Format::Poetry, &lock, Some(project), "", "").unwrap();
+        let locked = read_as(LockFormat::Poetry, &lock, Some(project), "", "").unwrap();
         assert_eq!(locked.requirements[0].text, "a==1");
         assert_eq!(
             locked.requirements[0].hashes,
@@ -231,7 +231,7 @@ fn reads_digests_from_end_of_first_lock_versions() {
 fn errors_name_file_and_entry() {
     let prefix = "the lock `poetry.lock` cannot be used: ";
     let outdated = error_of(
-        Format::Poetry,
+        LockFormat::Poetry,
         &new(),
         Some(&PROJECT.replace("^2.31", "^2.32")),
         "",
@@ -242,7 +242,8 @@ fn errors_name_file_and_entry() {
             "{prefix}it is outdated: metadata.content-hash is not that of the dependencies in the `pyproject.toml` beside it"
         )
     );
-    let error = |from: &str, to: &str| error_of(Format::Poetry, &new().replace(from, to), None, "");
+    let error =
+        |from: &str, to: &str| error_of(LockFormat::Poetry, &new().replace(from, to), None, "");
     assert_eq!(
         error("\"2.1\"", "\"3.0\""),
         format!("{prefix}metadata.lock-version \"3.0\" is not supported")
@@ -252,7 +253,7 @@ fn errors_name_file_and_entry() {
         format!("{prefix}package[6] \"requests\": source.type \"hg\" is not supported")
     );
     assert_eq!(
-        error_of(Format::Poetry, &new(), None, "x"),
+        error_of(LockFormat::Poetry, &new(), None, "x"),
         format!("{prefix}it has no extra `x`; it has fast")
     );
 }
@@ -261,7 +262,7 @@ fn errors_name_file_and_entry() {
 fn package_without_entry_or_file_is_an_error() {
     let whole = new();
     let without_numpy = whole.replace("name = \"numpy\"", "name = \"other\"");
-    let error = error_of(Format::Poetry, &without_numpy, Some(PROJECT), "");
+    let error = error_of(LockFormat::Poetry, &without_numpy, Some(PROJECT), "");
     assert!(
         error.contains("pyproject.toml depends on `numpy`"),
         "{error}"
@@ -272,7 +273,7 @@ fn package_without_entry_or_file_is_an_error() {
         );
         whole.replace("[package.source]", &table)
     };
-    let error = error_of(Format::Poetry, &with_dependency(""), Some(PROJECT), "");
+    let error = error_of(LockFormat::Poetry, &with_dependency(""), Some(PROJECT), "");
     assert!(
         error.contains("package `requests` depends on `idna`"),
         "{error}"
@@ -282,7 +283,7 @@ fn package_without_entry_or_file_is_an_error() {
     assert_eq!(lines(&old, "", ""), lines(&whole, "", ""));
     let file = "files = [{file = \"requests.whl\", hash = \"sha256:SHA_A\"}]";
     let error = error_of(
-        Format::Poetry,
+        LockFormat::Poetry,
         &whole.replace(file, "files = []"),
         Some(PROJECT),
         "",
@@ -303,7 +304,7 @@ fn reads_short_forms_of_poetry_1_0() {
     let metadata = "[metadata]\ncontent-hash = \"cfc134437dae00addc355eeab8afeacbf6fab7e3732856b034b1313db6a0cd01\"\n[metadata.files]\n\
                     bar = [{file = \"bar.whl\", hash = \"sha256:SHA_A\"}]\nfoo = []\n";
     let lock = [package("bar", ""), package("foo", git), metadata.to_owned()].concat();
-    let lines = lines_of(Format::Poetry, &lock, Some(project), "", "");
+    let lines = lines_of(LockFormat::Poetry, &lock, Some(project), "", "");
     let expected = [
         "bar==1.0 ; sys_platform == 'win32'",
         "foo @ git+https://host/foo@abc",

@@ -1,6 +1,6 @@
 //! Locks of uv: graphs, forks, extras, groups, sources and outdated locks.
 
-use super::super::Format;
+use super::super::LockFormat;
 use super::super::testing::{error_of, lines_of, read_as};
 
 const LOCK: &str = r#"
@@ -95,7 +95,7 @@ web = { path = "../web" }
 "#;
 
 fn lines(extras: &str, groups: &str) -> Vec<String> {
-    lines_of(Format::Uv, LOCK, Some(PROJECT), extras, groups)
+    lines_of(LockFormat::Uv, LOCK, Some(PROJECT), extras, groups)
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn extras_and_groups_add_packages() {
 #[test]
 fn excludes_virtual_project() {
     let lock = LOCK.replace("editable = \".\"", "virtual = \".\"");
-    let lines = lines_of(Format::Uv, &lock, None, "", "");
+    let lines = lines_of(LockFormat::Uv, &lock, None, "", "");
     assert!(
         lines.iter().all(|line| !line.starts_with("app")),
         "{lines:?}"
@@ -134,7 +134,7 @@ fn excludes_virtual_project() {
 
 #[test]
 fn reads_indexes_and_digests() {
-    let locked = read_as(Format::Uv, LOCK, None, "", "").unwrap();
+    let locked = read_as(LockFormat::Uv, LOCK, None, "", "").unwrap();
     assert_eq!(
         locked.indexes,
         ["https://index.example/simple/", "https://pypi.org/simple"]
@@ -176,16 +176,16 @@ version = "2.0"
 source = { registry = "https://pypi.org/simple" }
 wheels = [{ url = "https://files.example/torch-2.0-py3-none-any.whl" }]
 "#;
-    let lines = |extras| lines_of(Format::Uv, lock, None, extras, "");
+    let lines = |extras| lines_of(LockFormat::Uv, lock, None, extras, "");
     assert_eq!(lines(""), ["base==1.0"]);
     assert_eq!(lines("cpu"), ["base==1.0", "torch==1.0"]);
     assert_eq!(lines("gpu"), ["torch==2.0 ; sys_platform == 'linux'"]);
-    let error = error_of(Format::Uv, lock, None, "cpu gpu");
+    let error = error_of(LockFormat::Uv, lock, None, "cpu gpu");
     assert!(
         error.ends_with("conflicts says that extra `cpu` and extra `gpu` cannot be combined"),
         "{error}"
     );
-    let locked = read_as(Format::Uv, lock, None, "", "").unwrap();
+    let locked = read_as(LockFormat::Uv, lock, None, "", "").unwrap();
     assert_eq!(locked.find_links, ["/app/links"]);
 }
 
@@ -210,9 +210,9 @@ source = { registry = "https://pypi.org/simple" }
 wheels = [{ url = "https://files.example/b-1-py3-none-any.whl" }]
 "#;
     let without = script.replace("wheels = ", "unknown = ");
-    let error = error_of(Format::Uv, &without, None, "");
+    let error = error_of(LockFormat::Uv, &without, None, "");
     assert!(error.contains("\"a\": wheels is missing"), "{error}");
-    let lines = |groups| lines_of(Format::Uv, script, None, "", groups);
+    let lines = |groups| lines_of(LockFormat::Uv, script, None, "", groups);
     assert_eq!(
         lines(""),
         ["a==1 ; python_full_version < '3.11' and os_name == 'nt'"]
@@ -233,7 +233,7 @@ source = { virtual = "libs/two" }
 dependencies = [{ name = "one" }]
 "#;
     assert_eq!(
-        lines_of(Format::Uv, workspace, None, "", ""),
+        lines_of(LockFormat::Uv, workspace, None, "", ""),
         ["one @ file:///app/libs/one"]
     );
 }
@@ -241,7 +241,7 @@ dependencies = [{ name = "one" }]
 #[test]
 fn outdated_lock_is_an_error_with_entry() {
     let error =
-        |from: &str, to: &str| error_of(Format::Uv, LOCK, Some(&PROJECT.replace(from, to)), "");
+        |from: &str, to: &str| error_of(LockFormat::Uv, LOCK, Some(&PROJECT.replace(from, to)), "");
     let prefix = "the lock `uv.lock` cannot be used: it is outdated: ";
     let place = "package \"app\": metadata.requires-dist";
     assert_eq!(
@@ -279,16 +279,19 @@ fn accepts_expanded_extras_of_project_itself() {
     let all = "empty = []\nall = [\"app[tool]\"]";
     let project = PROJECT.replace("empty = []", all);
     for lock in [with(own), with(expanded)] {
-        assert_eq!(lines_of(Format::Uv, &lock, Some(&project), "", "").len(), 6);
+        assert_eq!(
+            lines_of(LockFormat::Uv, &lock, Some(&project), "", "").len(),
+            6
+        );
         let changed = PROJECT.replace("empty = []", &format!("{all}\nnew = [\"number\"]"));
-        let error = error_of(Format::Uv, &lock, Some(&changed), "");
+        let error = error_of(LockFormat::Uv, &lock, Some(&changed), "");
         assert!(error.contains("it is outdated"), "{error}");
     }
 }
 
 #[test]
 fn errors_name_file_and_entry() {
-    let error = |from: &str, to: &str| error_of(Format::Uv, &LOCK.replace(from, to), None, "");
+    let error = |from: &str, to: &str| error_of(LockFormat::Uv, &LOCK.replace(from, to), None, "");
     let prefix = "the lock `uv.lock` cannot be used: ";
     assert_eq!(
         error("version = 1\n", "version = 2\n"),
@@ -309,7 +312,7 @@ fn errors_name_file_and_entry() {
         format!("{prefix}package `color` has a hash of unknown form, `sha256:short`")
     );
     assert_eq!(
-        error_of(Format::Uv, LOCK, None, "none"),
+        error_of(LockFormat::Uv, LOCK, None, "none"),
         format!("{prefix}it has no extra `none`; it has empty, tool")
     );
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use super::{read, write, write_with_files};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::{
-    Artifact, Hashes, Listing, Location, LockedCrate, Origin, PackageName, ProjectStatus, Result,
-    Sha256, Source, StatusMarker,
+    Artifact, ArtifactLocation, Hashes, Listing, LockedCrate, Origin, PackageName, ProjectStatus,
+    Result, Sha256, Source, StatusMarker,
 };
 
 const BASE: &str = "/srv/application";
@@ -31,7 +31,7 @@ fn name(text: &str) -> PackageName {
     text.parse().unwrap()
 }
 
-fn artifact(filename: &str, location: Location) -> Artifact {
+fn artifact(filename: &str, location: ArtifactLocation) -> Artifact {
     Artifact {
         filename: filename.to_owned(),
         location,
@@ -46,8 +46,8 @@ fn artifact(filename: &str, location: Location) -> Artifact {
     }
 }
 
-fn at(url: &str) -> Location {
-    Location::Url(url.parse().unwrap())
+fn at(url: &str) -> ArtifactLocation {
+    ArtifactLocation::Url(url.parse().unwrap())
 }
 
 fn package(named: &str, version: &str, origin: Origin, source: Source) -> Package {
@@ -145,7 +145,7 @@ fn direct() -> Vec<Package> {
 
 fn local() -> Vec<Package> {
     let filename = "local-1.0-cp311-cp311-linux_x86_64.whl";
-    let path = Location::Path(base().join("wheels").join(filename));
+    let path = ArtifactLocation::Path(base().join("wheels").join(filename));
     let origin = Origin::FindLinks {
         location: format!("{BASE}/wheels"),
     };
@@ -173,7 +173,7 @@ fn writes_files_next_to_lock() {
     let lock = representative();
     let files = lock.packages.iter().map(|package| {
         let filename = format!("{}-{}-py3-none-any.whl", package.name, package.version);
-        let location = Location::Path(base().join(&filename));
+        let location = ArtifactLocation::Path(base().join(&filename));
         (package.name.clone(), artifact(&filename, location))
     });
     let text = write_with_files(&lock, &files.collect(), base());

@@ -13,7 +13,8 @@ use super::{artifact, base, name, read_first};
 use crate::lock::{Build, Lock, Package, Pin};
 use crate::pylock::{write, write_with_files};
 use crate::{
-    Artifact, Hashes, Listing, Location, LockedCrate, Origin, PackageName, Sha256, Source, Version,
+    Artifact, ArtifactLocation, Hashes, Listing, LockedCrate, Origin, PackageName, Sha256, Source,
+    Version,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -40,11 +41,11 @@ fn url(file: &str) -> Url {
     url
 }
 
-fn location(filename: &str) -> impl Strategy<Value = Location> + use<> {
+fn location(filename: &str) -> impl Strategy<Value = ArtifactLocation> + use<> {
     let name = filename.to_owned();
-    let path = path().prop_map(move |path| Location::Path(path.join(&name)));
-    let other = path_of_url().prop_map(Location::Url);
-    prop_oneof![Just(Location::Url(url(filename))), path, other]
+    let path = path().prop_map(move |path| ArtifactLocation::Path(path.join(&name)));
+    let other = path_of_url().prop_map(ArtifactLocation::Url);
+    prop_oneof![Just(ArtifactLocation::Url(url(filename))), path, other]
 }
 
 fn path_of_url() -> impl Strategy<Value = Url> {
@@ -255,7 +256,7 @@ proptest! {
         let files = lock.packages.iter().map(|package| {
             let name = package.name.to_string().replace('-', "_");
             let filename = format!("{name}-{}-py3-none-any.whl", package.version);
-            let location = Location::Path(base().join(&filename));
+            let location = ArtifactLocation::Path(base().join(&filename));
             (package.name.clone(), artifact(&filename, location))
         });
         let text = write_with_files(&lock, &files.collect(), base());

@@ -6,7 +6,7 @@ use tracing::debug;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{
-    Artifact, Distribution, Event, Kind, Location, Observer, Result, WheelFilename,
+    Artifact, ArtifactLocation, Distribution, Event, Kind, Observer, Result, WheelFilename,
 };
 
 use super::super::wheel_metadata::CoreMetadata;
@@ -155,8 +155,8 @@ pub(in crate::pipeline) fn find_built_wheel(
 /// Warns that the cached file of `artifact` is corrupt.
 pub(in crate::pipeline) fn warn_corrupt(observer: &dyn Observer, artifact: &Artifact) {
     let action = match artifact.location {
-        Location::Url(_) => "downloaded",
-        Location::Path(_) | Location::Image { .. } => "copied",
+        ArtifactLocation::Url(_) => "downloaded",
+        ArtifactLocation::Path(_) | ArtifactLocation::Image { .. } => "copied",
     };
     observer.observe(&Event::Warning {
         message: format!(

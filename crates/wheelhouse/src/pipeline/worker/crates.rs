@@ -24,8 +24,8 @@ use wheelhouse_types::lock::Build;
 use wheelhouse_types::redact::without_credentials;
 use wheelhouse_types::request::HashPolicy;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Hashes, Kind, Listing, Location, LockedCrate, PackageName,
-    Result, Source, Version, limits,
+    Artifact, ArtifactLocation, Distribution, Error, Hashes, Kind, Listing, LockedCrate,
+    PackageName, Result, Source, Version, limits,
 };
 
 use super::crate_provider::StoredCrate;
@@ -424,7 +424,7 @@ fn without_token(index: &Url, name: &str) -> Error {
 fn remote_file(filename: String, url: Url) -> Artifact {
     Artifact {
         filename,
-        location: Location::Url(url),
+        location: ArtifactLocation::Url(url),
         size: None,
         hashes: Hashes::default(),
         listing: Listing::default(),

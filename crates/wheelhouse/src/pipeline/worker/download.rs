@@ -20,7 +20,7 @@ use wheelhouse_types::linked_image::{self, LinkedImage};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::retry::MIN_PROGRESS;
 use wheelhouse_types::retry::RetryNotices;
-use wheelhouse_types::{Artifact, Error, Event, Kind, Location, Observer, Result, limits};
+use wheelhouse_types::{Artifact, ArtifactLocation, Error, Event, Kind, Observer, Result, limits};
 
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::{ExpectedFile, FileWriter, Store, StoredFile};
@@ -57,8 +57,8 @@ impl FileDownload {
             .required(&self.required_hashes)
             .size(self.artifact.size);
         match self.artifact.location.clone() {
-            Location::Path(path) => self.add(path, expected).await,
-            Location::Image { image, filename } => {
+            ArtifactLocation::Path(path) => self.add(path, expected).await,
+            ArtifactLocation::Image { image, filename } => {
                 let path =
                     linked_image::path_of(&self.images, &image, &filename, &self.artifact.hashes);
                 let path = path.ok_or_else(|| {
@@ -70,7 +70,7 @@ impl FileDownload {
                 })?;
                 self.add(path, expected).await
             }
-            Location::Url(url) => self.download(&url, expected).await.map_err(|error| {
+            ArtifactLocation::Url(url) => self.download(&url, expected).await.map_err(|error| {
                 let message = format!("failed to fetch {}", redacted(url.as_str()));
                 Error::new(error.kind(), message).caused_by(error)
             }),

@@ -15,7 +15,7 @@ use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::StoredFile;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Kind, Location, Outcome, PackageName, Result, Source,
+    Artifact, ArtifactLocation, Distribution, Error, Kind, Outcome, PackageName, Result, Source,
 };
 
 use super::super::context::RunContext;
@@ -215,7 +215,7 @@ impl LocalWorker {
                 if let Some(stored) = worker.shared_file(&distribution, &artifact).await {
                     return Ok(stored);
                 }
-                let is_remote = matches!(artifact.location, Location::Url(_));
+                let is_remote = matches!(artifact.location, ArtifactLocation::Url(_));
                 let downloading = Rc::clone(&worker).download(&distribution, &artifact);
                 let stored = downloading.await?;
                 if is_remote {
@@ -268,7 +268,7 @@ impl LocalWorker {
         self: Rc<Self>,
         download: FileDownload,
     ) -> impl Future<Output = Result<StoredFile>> + 'static {
-        let is_remote = matches!(download.artifact.location, Location::Url(_));
+        let is_remote = matches!(download.artifact.location, ArtifactLocation::Url(_));
         let slots = Arc::clone(&self.download_slots);
         if is_remote {
             self.traffic.start();

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use wheelhouse_archive::Limits;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::StoredFile;
-use wheelhouse_types::{Artifact, Distribution, Error, Event, Kind, Location, Outcome, Result};
+use wheelhouse_types::{
+    Artifact, ArtifactLocation, Distribution, Error, Event, Kind, Outcome, Result,
+};
 
 use super::artifact::WheelArtifact;
 use super::cache::is_wheel_of;
@@ -68,7 +70,7 @@ impl LocalWorker {
         }
         if let Some(irregularity) = inspection.irregularities.first() {
             let message = format!("{}: {irregularity}", artifact.filename);
-            let is_local = matches!(artifact.location, Location::Path(_));
+            let is_local = matches!(artifact.location, ArtifactLocation::Path(_));
             if !is_local && !has_digest {
                 return Err(Error::new(Kind::Fetch, message).with_hint(
                     "The index publishes no digest of this wheel. Pass its digest with --hash to accept it.",

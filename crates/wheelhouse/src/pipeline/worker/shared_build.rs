@@ -9,7 +9,7 @@ use wheelhouse_fs::interruption::blocking;
 use wheelhouse_store::{BuildKey, BuildRecord, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::target::glibc_of_wheel;
 use wheelhouse_types::{
-    Artifact, Distribution, Event, Location, PackageName, Result, Version, WheelFilename,
+    Artifact, ArtifactLocation, Distribution, Event, PackageName, Result, Version, WheelFilename,
 };
 
 use super::super::context::RunContext;
@@ -85,7 +85,9 @@ impl LocalWorker {
         artifact: &Artifact,
     ) -> Option<StoredFile> {
         let context = &self.context;
-        if !context.shared.shares_fetched() || !matches!(artifact.location, Location::Url(_)) {
+        if !context.shared.shares_fetched()
+            || !matches!(artifact.location, ArtifactLocation::Url(_))
+        {
             return None;
         }
         let expected = ExpectedFile::any(&artifact.filename)

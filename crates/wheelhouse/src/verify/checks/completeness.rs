@@ -15,8 +15,8 @@ use wheelhouse_types::request::{Building, Formats, Packages, Requirement};
 use wheelhouse_types::requirement::{Named, named};
 use wheelhouse_types::unsatisfied::{Available, Unsatisfied, find_unsatisfied};
 use wheelhouse_types::{
-    Artifact, Distribution, Error, Kind, Location, Lock, PackageName, Request, Result, Source,
-    Target,
+    Artifact, ArtifactLocation, Distribution, Error, Kind, Lock, PackageName, Request, Result,
+    Source, Target,
 };
 
 use super::super::inventory::{DirectoryInventory, sdist};
@@ -266,7 +266,7 @@ impl ReadOnlyProvider {
             Source::Sdist(artifact) if !self.build => artifact,
             _ => return Ok(None),
         };
-        let Location::Path(path) = &artifact.location else {
+        let ArtifactLocation::Path(path) = &artifact.location else {
             return Ok(None);
         };
         let into = Scratch::new()?;
@@ -296,7 +296,8 @@ impl ArtifactProvider for ReadOnlyProvider {
     ) -> LocalBoxFuture<'a, Result<Option<PathBuf>>> {
         Box::pin(async {
             let artifact = distribution.source.artifact();
-            if let Some(Location::Path(path)) = artifact.map(|artifact| &artifact.location) {
+            if let Some(ArtifactLocation::Path(path)) = artifact.map(|artifact| &artifact.location)
+            {
                 pipeline::worker::examine(path.clone()).await?;
             }
             // The engine reads the file in the directory.
@@ -331,7 +332,7 @@ fn wheel_file(distribution: &Distribution) -> Result<WheelFile> {
     match &distribution.source {
         Source::Wheel(Artifact {
             filename,
-            location: Location::Path(path),
+            location: ArtifactLocation::Path(path),
             hashes,
             ..
         }) => Ok(WheelFile {

@@ -230,7 +230,7 @@ AttributeError: cython_sources
     ("    import numpy.distutils.core\nModuleNotFoundError: No module named 'numpy.distutils'\n", &["numpy.distutils", "3.11"]),
     ("yarl/_quoting_c.c:196:12: fatal error: longintrepr.h: No such file or directory\n", &["older Python"]),
     ("yarl.c:9:9: error: \u{2018}PyLongObject\u{2019} has no member named \u{2018}ob_digit\u{2019}\n", &["older Python"]),
-    // Build requirements that nobody declared.
+    // Undeclared build requirements.
     ("  File \"<string>\", line 3, in <module>\nModuleNotFoundError: No module named 'numpy'\n", &["`numpy`", "--no-build-isolation"]),
     ("ModuleNotFoundError: No module named 'skbuild'\n", &["`scikit-build`", "--no-build-isolation"]),
     ("ImportError: No module named Cython\n", &["`Cython`"]),

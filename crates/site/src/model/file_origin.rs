@@ -10,8 +10,8 @@ use crate::text;
 
 /// The way in which a file came into the wheelhouse.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Provenance {
-    pub(crate) kind: ProvenanceKind,
+pub(crate) struct FileOrigin {
+    pub(crate) kind: FileOriginKind,
     /// The index, the find-links location, or the source of a direct reference.
     pub(crate) place: String,
     /// The Python and the build requirements of a wheel that was built.
@@ -20,9 +20,9 @@ pub(crate) struct Provenance {
     pub(crate) is_build_only: bool,
 }
 
-/// The kind of a [`Provenance`].
+/// The kind of a [`FileOrigin`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum ProvenanceKind {
+pub(crate) enum FileOriginKind {
     /// Built from source.
     Built,
     /// Taken as it was published.
@@ -32,8 +32,8 @@ pub(crate) enum ProvenanceKind {
     Unknown,
 }
 
-impl Provenance {
-    pub(super) fn of(entry: &Entry<'_>) -> Self {
+impl FileOrigin {
+    pub(super) fn of(entry: &ManifestEntry<'_>) -> Self {
         let place = match entry.origin {
             // The place of a built wheel is that of its source.
             _ if entry.built.is_some() => entry.source,
@@ -48,9 +48,9 @@ impl Provenance {
         });
         Self {
             kind: if built.is_some() {
-                ProvenanceKind::Built
+                FileOriginKind::Built
             } else {
-                ProvenanceKind::Fetched
+                FileOriginKind::Fetched
             },
             place: text::line(&redact::redacted(place), PLACE),
             built,
@@ -60,10 +60,10 @@ impl Provenance {
 }
 
 /// The entries of a manifest by file name.
-pub(super) struct Origins<'a>(pub(super) HashMap<&'a str, Entry<'a>>);
+pub(super) struct Origins<'a>(pub(super) HashMap<&'a str, ManifestEntry<'a>>);
 
 #[derive(Clone, Copy)]
-pub(super) struct Entry<'a> {
+pub(super) struct ManifestEntry<'a> {
     pub(super) origin: &'a Origin,
     pub(super) source: &'a str,
     pub(super) built: Option<&'a Built>,
@@ -74,7 +74,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Origins<'a> {
     pub(super) fn of(manifest: &'a Manifest) -> Self {
         let wheels = manifest.wheels.iter().map(|wheel| {
-            let entry = Entry {
+            let entry = ManifestEntry {
                 origin: &wheel.origin,
                 source: &wheel.source,
                 built: wheel.built.as_ref(),
@@ -84,7 +84,7 @@ impl<'a> Origins<'a> {
             (wheel.filename.as_str(), entry)
         });
         let sdists = manifest.sdists.iter().map(|sdist| {
-            let entry = Entry {
+            let entry = ManifestEntry {
                 origin: &sdist.origin,
                 source: &sdist.source,
                 built: None,

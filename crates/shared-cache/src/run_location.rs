@@ -37,7 +37,7 @@ const MAX_WRONG: usize = 3;
 const PROGRESS_STEP: u64 = 256 << 10;
 
 /// A location of the run.
-pub(crate) struct Place {
+pub(crate) struct RunLocation {
     pub(crate) name: CacheLocation,
     is_written: bool,
     timeout: Duration,
@@ -65,7 +65,7 @@ enum TransferError {
     Store,
 }
 
-impl Place {
+impl RunLocation {
     pub(crate) fn new(
         name: CacheLocation,
         is_written: bool,
