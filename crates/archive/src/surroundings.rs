@@ -11,6 +11,7 @@
 //!
 //! Does not write to the original.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,7 +25,7 @@ use crate::{git, ignore, source_tree};
 /// The number of directories above a tree that are shown if the tree is not in a Git repository.
 const MAX_LEVELS: usize = 3;
 
-/// The largest number of entries of a directory that is shown. One with more is a directory like `/tmp`.
+/// The largest number of entries of a directory that is shown.
 const MAX_ENTRIES: usize = 1000;
 
 /// The variables that would make Git use another repository than that of the directory.
@@ -51,7 +52,8 @@ impl SurroundingsView {
     /// that are ignored in trees.
     ///
     /// Shows the directories above the tree up to the root of its Git repository, or three of them without a repository. Never
-    /// shows the home directory, the root of the filesystem, or directories above them.
+    /// shows the home directory, the root of the filesystem, a directory for the files of all users such as `/tmp`, or
+    /// directories above them.
     ///
     /// # Errors
     /// [`Kind::Input`] if the tree cannot be read, and [`Kind::Build`] if the links cannot be created.
@@ -152,12 +154,19 @@ fn levels(tree: &Path) -> Vec<(PathBuf, Vec<PathBuf>)> {
     let repository = above().position(git::is_repository);
     let count = repository.map_or(MAX_LEVELS, |position| position + 1);
     let home = std::env::home_dir().and_then(|home| fs::canonicalize(home).ok());
-    let is_shown = |level: &&Path| level.parent().is_some() && Some(*level) != home.as_deref();
+    let is_shown = |level: &&Path| {
+        level.parent().is_some() && Some(*level) != home.as_deref() && !is_for_all_users(level)
+    };
     above()
         .take(count)
         .take_while(is_shown)
         .map_while(|level| Some((level.to_owned(), entries(level)?)))
         .collect()
+}
+
+/// Returns whether all users may create files in `level`, but not remove those of others, as in `/tmp`.
+fn is_for_all_users(level: &Path) -> bool {
+    fs::metadata(level).is_ok_and(|metadata| metadata.mode() & 0o1002 == 0o1002)
 }
 
 /// Returns the sorted entries of `level`, or `None` if there are too many or they cannot be read.

@@ -135,3 +135,19 @@ fn shows_enclosing_repository() {
     place.git(&place.path("repo"), &["tag", "v2.0"]);
     assert_ne!(state(), clean);
 }
+
+#[test]
+fn does_not_show_directory_for_files_of_all_users() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new(&[
+        "shared/repo/tree/a.py",
+        "shared/repo/VERSION",
+        "shared/other",
+    ]);
+    let shared = place.path("shared");
+    fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let view = place.view("shared/repo/tree");
+    assert_eq!(view.shown, place.path("shared/repo"));
+    assert!(view.root.join("../VERSION").exists());
+    assert!(!view.root.join("../../other").exists());
+}

@@ -74,7 +74,7 @@ pub(crate) async fn step_cache(session: &RunSession) -> Result<StepCache> {
 fn location(session: &RunSession) -> Result<CacheLocation> {
     let location = session.context.settings.shared_cache.to.clone();
     location.ok_or_else(|| {
-        Error::new(Kind::Input, "--workers requires a shared cache").with_hint(
+        Error::new(Kind::Input, "workers require a shared cache").with_hint(
             "Name one that the workers reach, too, with --cache-to LOCATION, such as docker://HOST/NAME or s3://BUCKET/PREFIX.",
         )
     })
