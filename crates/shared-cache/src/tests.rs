@@ -304,6 +304,17 @@ impl Server {
         }
     }
 
+    /// Returns the number of connections, once all that were made are accepted.
+    async fn settled_connections(&self) -> usize {
+        loop {
+            let before = self.connections();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if self.connections() == before {
+                return before;
+            }
+        }
+    }
+
     fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -420,7 +431,7 @@ async fn each_fault_of_server_costs_its_timeout_and_one_warning() {
         );
         assert!(!warnings[0].contains("secret"), "{warnings:?}");
         assert!(warnings[0].contains("****@127.0.0.1"), "{warnings:?}");
-        let connections = server.connections();
+        let connections = server.settled_connections().await;
         assert_eq!(reader.take("e").await, None);
         // A single wrong file does not give a location up.
         let asks = usize::from(fault == Fault::Endless);
@@ -453,9 +464,9 @@ async fn location_that_cannot_be_written_costs_one_warning() {
         writer.build("x", b"x").await;
         let passed = started.elapsed();
         assert!(passed < SILENCE, "{fault:?} took {passed:?}");
-        let connections = server.connections();
+        let connections = server.settled_connections().await;
         writer.build("y", b"y").await;
-        assert_eq!(server.connections(), connections, "{fault:?}");
+        assert_eq!(server.settled_connections().await, connections, "{fault:?}");
         let warnings = writer.warnings();
         assert_eq!(warnings.len(), 1, "{fault:?}: {warnings:?}");
         assert!(

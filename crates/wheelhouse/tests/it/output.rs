@@ -5,11 +5,14 @@
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::builder_image::BuilderImage;
+use crate::support::process::eventually;
 use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel};
 
 /// A sandbox with an index that has the wheel `alpha` 1.0, and the sdist `beta` 2.0, which requires `alpha`.
@@ -286,6 +289,68 @@ fn report() {
     let page = |name: &str| fs_err::read_to_string(fixture.sandbox.path(name)).unwrap();
     assert_eq!(page("report.html"), page("quiet.html"));
     assert!(page("image.html").contains("id=\"p-alpha\""));
+}
+
+#[test]
+fn rebuild() {
+    let fixture = Fixture::new();
+    fixture.run(&["build", "beta"]).assert_success();
+    let text = fixture.transcript(&[
+        &["rebuild"],
+        &["rebuild", "-q"],
+        &["rebuild", "-v"],
+        &["rebuild", "--json"],
+        &["rebuild", "absent"],
+    ]);
+    compare(&fixture, "rebuild", &text);
+}
+
+#[test]
+fn sbom() {
+    let mut fixture = Fixture::with_wheelhouse();
+    fixture.sandbox.set("SOURCE_DATE_EPOCH", "1700000000");
+    let text = fixture.transcript(&[
+        &["sbom"],
+        &["sbom", "--format", "spdx", "-q"],
+        &["sbom", "-o", "verbose.json", "-v"],
+        &["sbom", "-o", "json.json", "--json"],
+        &["sbom", "absent"],
+    ]);
+    // The names of documents are digests of manifests, which name this Python.
+    let digests =
+        regex::Regex::new(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{12}\b");
+    let text = digests.unwrap().replace_all(&text, "[DIGEST]");
+    let text = text.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+    compare(&fixture, "sbom", &text);
+}
+
+#[test]
+fn serve() {
+    let fixture = Fixture::with_wheelhouse();
+    let mut text = String::new();
+    for options in [&[][..], &["-q"], &["-v"], &["--json"]] {
+        let arguments = [&["serve", "--bind", "unix:socket"], options].concat();
+        let server = fixture.sandbox.spawn(fixture.command(&arguments));
+        let socket = fixture.sandbox.path("socket");
+        eventually("the server", || UnixStream::connect(&socket).is_ok());
+        server.signal(Signal::TERM);
+        append(&mut text, &arguments.join(" "), &server.finish());
+    }
+    text += &fixture.transcript(&[&["serve", "absent"], &["serve", "--bind", "nowhere"]]);
+    compare(&fixture, "serve", &text);
+}
+
+#[test]
+fn worker() {
+    let fixture = Fixture::new();
+    let step = "0".repeat(64);
+    let text = fixture.transcript(&[
+        &["worker", "absent"],
+        &["worker", &step],
+        &["worker", &step, "--cache-to", "shared"],
+        &["worker", &step, "--cache-to", "shared", "--json"],
+    ]);
+    compare(&fixture, "worker", &text);
 }
 
 #[test]
