@@ -15,7 +15,7 @@ use crate::{landlock, limits, namespaces};
 /// The exit code of a launcher that could not start the program, as for `docker run`.
 const FAILED: u8 = 125;
 
-/// Runs the launcher. `arguments` follow [`COMMAND`] on the command line of this process, which must not have started a
+/// Runs the launcher. `arguments` follow [`COMMAND`](crate::COMMAND) on the command line of this process, which must not have started a
 /// thread before: rights are properties of threads.
 #[must_use]
 pub fn launch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -2,7 +2,7 @@
 //! processes survives.
 //!
 //! A [`Profile`] describes what a program may do. The program is started through a launcher, which is this library in a
-//! process of its own ([`launch`]): a process can only give up rights for itself and its descendants. Two mechanisms exist,
+//! process of its own ([`launch()`]): a process can only give up rights for itself and its descendants. Two mechanisms exist,
 //! and [`SandboxSupport::probe`] finds by trying which of them the machine permits:
 //!
 //! - [`namespaces`]: user, mount, PID, network, IPC and UTS namespaces. The program has a root directory of its own, in which
