@@ -28,13 +28,7 @@ use x509_parser::time::ASN1Time;
 /// # Errors
 /// `Input` if one of the files cannot be read or has no certificate.
 pub fn tls(trusted: Option<&Path>, own: Option<&Path>) -> Result<ClientConfig> {
-    let verifier = match trusted {
-        Some(path) => Verifier::read(path)?,
-        None => Verifier {
-            authorities: None,
-            named: Vec::new(),
-        },
-    };
+    let verifier = trusted.map(Verifier::read).transpose()?.unwrap_or_default();
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .context(Kind::Input, || "failed to set up TLS".to_owned())?
@@ -88,7 +82,7 @@ fn system_authorities() -> Result<&'static dyn ServerCertVerifier, rustls::Error
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Verifier {
     /// `None` for those of the system.
     authorities: Option<Arc<WebPkiServerVerifier>>,
