@@ -109,7 +109,7 @@ fn workers_need_a_shared_cache() {
     let result = sandbox.build(&index, &["app", "--workers", "processes"]);
     result
         .assert_exit(2)
-        .assert_error_names(&["--workers", "--cache-to"]);
+        .assert_error_names(&["workers require", "--cache-to"]);
 }
 
 #[test]
