@@ -21,6 +21,7 @@ mod page;
 mod respond;
 mod router;
 mod scope;
+mod sendfile;
 mod served_file;
 mod server;
 mod snapshot;

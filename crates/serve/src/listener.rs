@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use wheelhouse_types::{Error, Kind, Result};
 
 use crate::observe::{self, Observers};
+use crate::sendfile::{NextRange, SendfileStream};
 
 /// The time for a client to send the head of a request, and between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -208,10 +209,11 @@ impl Connections {
         }
     }
 
-    /// Serves one connection of any transport.
+    /// Serves one connection of any transport. `next` is that of a connection that sends files.
     fn serve<Io>(
         self: &Arc<Self>,
         io: Io,
+        next: Option<NextRange>,
         client: Option<IpAddr>,
         watcher: Watcher,
         permit: OwnedSemaphorePermit,
@@ -221,7 +223,7 @@ impl Connections {
         let served = Arc::clone(self);
         let service = service_fn(move |request: Request<Incoming>| {
             let (router, observers) = (served.router.clone(), served.observers.clone());
-            observe::answer(router, observers, client, request)
+            observe::answer(router, observers, client, next.clone(), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -271,7 +273,8 @@ async fn accept(
                     prepare(&stream, served.stalled);
                     let client = Some(address.ip().to_canonical());
                     let Some(tls) = &served.tls else {
-                        served.serve(stream, client, graceful.watcher(), permit);
+                        let (stream, next) = SendfileStream::new(stream);
+                        served.serve(stream, Some(next), client, graceful.watcher(), permit);
                         continue;
                     };
                     let acceptor = TlsAcceptor::from(Arc::clone(tls));
@@ -279,7 +282,7 @@ async fn accept(
                     handshakes.spawn(async move {
                         let handshake = acceptor.accept(stream);
                         match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                            Ok(Ok(stream)) => served.serve(stream, client, watcher, permit),
+                            Ok(Ok(stream)) => served.serve(stream, None, client, watcher, permit),
                             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake has failed"),
                             Err(_) => tracing::debug!("a TLS handshake takes too long"),
                         }
@@ -289,7 +292,7 @@ async fn accept(
             },
             Socket::Unix { listener, .. } => match listener.accept().await {
                 Ok((stream, _)) => {
-                    served.serve(stream, None, graceful.watcher(), permit);
+                    served.serve(stream, None, None, graceful.watcher(), permit);
                 }
                 Err(error) => wait_for_descriptors(&error).await,
             },

@@ -10,11 +10,11 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use futures::FutureExt as _;
 use hyper::Request;
-use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Buf as _, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, USER_AGENT};
 use tower::ServiceExt as _;
 
@@ -22,6 +22,7 @@ use crate::AccessRecord;
 use crate::auth::AuthenticatedUser;
 use crate::metrics::Metrics;
 use crate::respond;
+use crate::sendfile::{BodyData, NextRange, SentBody};
 
 /// Receives a record of each request.
 pub type AccessLog = Arc<dyn Fn(&AccessRecord) + Send + Sync>;
@@ -33,11 +34,12 @@ pub(crate) struct Observers {
     pub(crate) access_log: Option<AccessLog>,
 }
 
-/// Answers one request of `client` by `router`, and observes it.
+/// Answers one request of `client` by `router`, and observes it. `next` is that of a connection that sends files.
 pub(crate) async fn answer(
     router: Router,
     observers: Observers,
     client: Option<IpAddr>,
+    next: Option<NextRange>,
     request: Request<Incoming>,
 ) -> Result<Response<ObservedBody>, Infallible> {
     let mut observation = Observation::begin(observers, client, &request);
@@ -58,7 +60,8 @@ pub(crate) async fn answer(
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let length = length.or_else(|| response.body().size_hint().exact());
     record.complete = record.method == Method::HEAD || length == Some(0);
-    Ok(response.map(|inner| ObservedBody {
+    let next = next.filter(|_| record.method != Method::HEAD && record.version < Version::HTTP_2);
+    Ok(SentBody::replace(response, next).map(|inner| ObservedBody {
         inner,
         length,
         observation,
@@ -123,24 +126,26 @@ impl Drop for Observation {
 
 /// A body that counts its bytes.
 pub(crate) struct ObservedBody {
-    inner: Body,
+    inner: SentBody,
     length: Option<u64>,
     observation: Observation,
 }
 
 impl HttpBody for ObservedBody {
-    type Data = Bytes;
+    type Data = BodyData;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<BodyData>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         let length = self.length;
         let record = &mut self.observation.record;
         match &frame {
-            Some(Ok(frame)) => record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => {
+                record.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
+            }
             Some(Err(_)) => {}
             None => record.complete = true,
         }

@@ -22,6 +22,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::negotiation::{self, PageFormat};
 use crate::page::{Page, Representation};
+use crate::sendfile::FileRange;
 use crate::served_file::ServedFile;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -160,7 +161,8 @@ fn file_type(name: &str) -> &'static str {
     }
 }
 
-/// Returns the response with `file`, or the requested range of it.
+/// Returns the response with `file`, or the requested range of it. An extension, [`FileRange`], says what its body has, if that is more
+/// than is written together with the head.
 pub(crate) fn file(file: &ServedFile, headers: &HeaderMap) -> Response<Body> {
     let (opened, size) = match file.handle() {
         Ok(opened) => opened,
@@ -209,8 +211,13 @@ fn ranged(
             return response;
         }
     };
-    let mut response = Response::new(Body::from_stream(pieces(opened, range.clone())));
+    let body = Body::from_stream(pieces(Arc::clone(&opened), range.clone()));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
+    if range.end - range.start > PIECE {
+        let (file, bytes) = (opened, range.clone());
+        response.extensions_mut().insert(FileRange { file, bytes });
+    }
     let answer = response.headers_mut();
     answer.insert(CONTENT_LENGTH, (range.end - range.start).into());
     if status == StatusCode::PARTIAL_CONTENT {

@@ -1,5 +1,6 @@
 //! Validators and ranges: `ETag`, `If-None-Match`, `If-Modified-Since`, `Range` and `If-Range`.
 
+use super::http::head;
 use super::{JSON, Server, build};
 use crate::support::{Sandbox, Wheel};
 
@@ -140,6 +141,52 @@ fn serves_ranges_of_wheels() {
             response.status
         );
         assert!(response.status == 416 || response.body == bytes, "{range}");
+    }
+}
+
+#[test]
+fn pipelined_requests_get_their_bytes_in_order() {
+    let sandbox = Sandbox::new();
+    let wheel = Wheel::new("alpha", "1.0").padded(3_000_000);
+    build(&sandbox, "out", std::slice::from_ref(&wheel));
+    let (server, bytes) = (Server::start(&sandbox, &["out"]), wheel.bytes());
+    let requests = [
+        ("GET", WHEEL, ""),
+        ("GET", WHEEL, "bytes=262143-262144"),
+        ("HEAD", WHEEL, ""),
+        ("GET", "/healthz", ""),
+        ("GET", WHEEL, "bytes=-524289"),
+        ("GET", WHEEL, "bytes=7-7"),
+        ("GET", WHEEL, ""),
+    ];
+    let heads = requests.map(|(method, path, range)| {
+        let range = [("Range", range)];
+        let headers = if range[0].1.is_empty() {
+            &[][..]
+        } else {
+            &range
+        };
+        head(method, path, headers)
+    });
+    let mut connection = server.connect();
+    connection.send(&heads.concat());
+    let bodies = requests.map(|(method, ..)| connection.read(method).unwrap().body);
+    let expected: [&[u8]; 7] = [
+        &bytes,
+        &bytes[262_143..262_145],
+        b"",
+        b"ok\n",
+        &bytes[bytes.len() - 524_289..],
+        &bytes[7..8],
+        &bytes,
+    ];
+    for (number, (body, expected)) in bodies.iter().zip(expected).enumerate() {
+        assert!(
+            body == expected,
+            "{:?}: {} bytes",
+            requests[number],
+            body.len()
+        );
     }
 }
 

@@ -1,9 +1,11 @@
 //! A directory that changes under the server: new builds, and files that do not belong to the wheelhouse.
 
+use std::io::Read as _;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::http::head;
 use super::{JSON, Server, build, build_from};
 use crate::support::process::eventually;
 use crate::support::{Index, Sandbox, Wheel, foreign_files, sha256};
@@ -171,6 +173,29 @@ fn serves_what_it_has_opened_while_files_disappear() {
     // A wheelhouse at the same path is found again.
     build(&sandbox, "out", &[Wheel::new("alpha", "2.0")]);
     eventually("the new wheelhouse", || versions(&server) == "[\"2.0\"]");
+}
+
+#[test]
+fn truncated_file_ends_its_connection_only() {
+    let sandbox = Sandbox::new();
+    let wheel = Wheel::new("alpha", "1.0").padded(30_000_000);
+    let out = build(&sandbox, "out", std::slice::from_ref(&wheel));
+    let server = Server::start(&sandbox, &["out"]);
+    let transfer = server.connect();
+    transfer.send(&head("GET", &format!("/{}", wheel.filename()), &[]));
+    let mut received = vec![0; 100];
+    transfer.stream().read_exact(&mut received).unwrap();
+    // The buffers of the sockets are full before the file is read to its end.
+    std::thread::sleep(Duration::from_millis(200));
+    let path = out.join(wheel.filename());
+    let file = std::fs::OpenOptions::new().write(true).open(path);
+    file.unwrap().set_len(20 << 20).unwrap();
+    transfer.stream().read_to_end(&mut received).unwrap();
+    let head = received.windows(4).position(|window| window == b"\r\n\r\n");
+    let body = &received[head.unwrap() + 4..];
+    assert!(body.len() <= 20 << 20, "{} bytes", body.len());
+    assert!(wheel.bytes().starts_with(body));
+    assert_eq!(server.get("/healthz").status, 200);
 }
 
 #[test]
