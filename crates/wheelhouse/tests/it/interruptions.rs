@@ -317,7 +317,10 @@ fn reports_and_interrupts_wait_for_another_run() {
             let run = run.finish();
             run.assert_exit(130);
             assert!(run.took < Duration::from_secs(10), "took {:?}", run.took);
-            let said = format!("waiting for another process, which uses {what}");
+            let said = format!(
+                "waiting for process {}, which uses {what}",
+                std::process::id()
+            );
             assert_eq!(run.stderr.matches(&said).count(), 1, "{}", run.stderr);
         }
         let run = sandbox.start(&index, &["alpha"]);
