@@ -14,7 +14,7 @@ use crate::known_files::KnownFiles;
 use crate::{git, ignore};
 use wheelhouse_fs::digest::{self, Digester};
 use wheelhouse_fs::interruption;
-use wheelhouse_fs::threads::on_threads;
+use wheelhouse_fs::threads::try_in_parallel;
 
 /// A file, directory or link in a tree.
 struct TreeEntry {
@@ -181,14 +181,10 @@ fn is_large(path: &Path) -> bool {
 fn copy_files<'a>(
     files: &[(&'a Path, PathBuf, bool)],
 ) -> std::result::Result<(), (&'a Path, std::io::Error)> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = files.len().div_ceil(threads).max(1);
-    let copy = |(from, to, executable): &(&'a Path, PathBuf, bool)| {
+    try_in_parallel(files, |(from, to, executable)| {
         copy_file(from, to, *executable).map_err(|error| (*from, error))
-    };
-    let shares: Vec<_> = files.chunks(share).collect();
-    let copied = on_threads(&shares, |share| share.iter().try_for_each(copy));
-    copied.into_iter().collect()
+    })?;
+    Ok(())
 }
 
 /// Copies a file with its time. Opens each file only once, because a tree may have very many.

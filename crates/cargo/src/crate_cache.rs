@@ -18,7 +18,7 @@ use fs_err as fs;
 use walkdir::WalkDir;
 use wheelhouse_archive::Limits;
 use wheelhouse_fs::locks::{self, LockMode};
-use wheelhouse_fs::threads::on_threads;
+use wheelhouse_fs::threads::{in_parallel, try_in_parallel};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, LockedCrate, Result, Sha256};
 
@@ -69,7 +69,7 @@ impl CrateCache {
     /// # Errors
     /// [`Kind::Fetch`] if a crate is damaged, exceeds the limits or has a malicious entry, or the cache cannot be written.
     pub fn unpacked(&self, files: &[CrateFile]) -> Result<Vec<PathBuf>> {
-        let intact = in_parallel(files, |file| Ok(self.is_intact(file)))?;
+        let intact = in_parallel(files, |file| self.is_intact(file));
         let missing = files.iter().zip(intact).filter(|(_, is_intact)| !is_intact);
         let missing: Vec<CrateFile> = missing.map(|(file, _)| file.clone()).collect();
         if !missing.is_empty() {
@@ -121,7 +121,7 @@ impl CrateCache {
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
             locked => locked.context(Kind::Fetch, failed)?,
         }
-        in_parallel(files, |file| {
+        try_in_parallel(files, |file| {
             // Another process may have unpacked it while this one waited for the lock.
             if self.is_intact(file) {
                 return Ok(());
@@ -201,16 +201,4 @@ fn remove(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Calls `work` for each of `files` on several threads, and returns the results in their order.
-fn in_parallel<T: Send>(
-    files: &[CrateFile],
-    work: impl Fn(&CrateFile) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let size = files.len().div_ceil(processors).max(1);
-    let parts: Vec<&[CrateFile]> = files.chunks(size).collect();
-    let results = on_threads(&parts, |part| part.iter().map(&work).collect::<Vec<_>>());
-    results.into_iter().flatten().collect()
 }

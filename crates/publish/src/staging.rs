@@ -2,6 +2,7 @@
 //!
 //! Final names are never touched here.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
@@ -11,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
 use wheelhouse_fs::input;
-use wheelhouse_fs::threads::on_threads;
+use wheelhouse_fs::threads::{on_threads, try_in_parallel};
 use wheelhouse_fs::{interruption, scratch};
 use wheelhouse_types::manifest::{
     DistributionFile, MANIFEST_NAME, PENDING_NAME, PREVIOUS_NAME, SIGNATURES_NAME,
@@ -229,15 +230,16 @@ pub(crate) struct StagedFile<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Writes `changes` under temporary names and flushes them to the disk.
+/// Writes `changes` under temporary names, several at a time because each wheel is digested, and flushes them to the disk.
 pub(crate) fn stage<'a>(
     fs_ops: &dyn FsOps,
     root: &Path,
     changes: &[(&'a str, FileContent<'_>)],
     placer: &dyn FilePlacer,
 ) -> Result<Vec<StagedFile<'a>>> {
-    let mut staged = Vec::with_capacity(changes.len());
-    for (index, (name, content)) in changes.iter().enumerate() {
+    let mut largest_first: Vec<_> = changes.iter().enumerate().collect();
+    largest_first.sort_by_key(|(_, (_, content))| Reverse(content.size()));
+    let staged = try_in_parallel(&largest_first, |(index, (name, content))| {
         interruption::check()?;
         let temporary = temporary_path(root, &index.to_string());
         match content {
@@ -248,8 +250,8 @@ pub(crate) fn stage<'a>(
                 .place(placer, sha256, &temporary)
                 .map_err(|error| write_error(&root.join(name), error)),
         }?;
-        staged.push(StagedFile { temporary, name });
-    }
+        Ok(StagedFile { temporary, name })
+    })?;
     let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
     let all_flushed = paths.len() >= SYNCFS_THRESHOLD
         && fs_ops

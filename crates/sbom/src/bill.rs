@@ -6,15 +6,12 @@ use std::path::Path;
 use jiff::Timestamp;
 use wheelhouse_archive::metadata::value;
 use wheelhouse_fs::interruption;
-use wheelhouse_fs::threads::on_threads;
+use wheelhouse_fs::threads::try_in_parallel;
 use wheelhouse_types::manifest::Wheel;
 use wheelhouse_types::{Error, Manifest, Origin, PackageName, Result, Sha256};
 
 use crate::bundled::{self, BundledComponent, BundledSbom};
 use crate::licenses::Licenses;
-
-/// The number of threads that read wheels.
-const THREADS: usize = 4;
 
 /// The length of a summary, in characters. Some packages put their whole description into the field.
 const SUMMARY: usize = 500;
@@ -59,20 +56,10 @@ impl<'a> Bill<'a> {
     /// Fails only if the program was interrupted.
     pub fn read(directory: &Path, manifest: &'a Manifest, created: Option<i64>) -> Result<Self> {
         let wheels: Vec<&Wheel> = manifest.wheels.iter().collect();
-        let size = wheels.len().div_ceil(THREADS).max(1);
-        let shares: Vec<&[&Wheel]> = wheels.chunks(size).collect();
-        let read = |share: &&[&Wheel]| -> Result<Vec<WheelDetails>> {
-            share
-                .iter()
-                .map(|wheel| {
-                    interruption::check()?;
-                    Ok(WheelDetails::read(directory, wheel))
-                })
-                .collect()
-        };
-        let details = on_threads(&shares, read).into_iter();
-        let details: Vec<Vec<WheelDetails>> = details.collect::<Result<_>>()?;
-        let details = details.into_iter().flatten().collect();
+        let details = try_in_parallel(&wheels, |wheel| {
+            interruption::check()?;
+            Ok(WheelDetails::read(directory, wheel))
+        })?;
         Ok(Self::new(manifest, details, created))
     }
 

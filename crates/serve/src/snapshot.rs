@@ -11,6 +11,7 @@ use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use wheelhouse_fs::threads::in_parallel;
 use wheelhouse_publish::{IndexedWheel, simple_index};
 use wheelhouse_types::manifest::{MANIFEST_NAME, PENDING_NAME};
 use wheelhouse_types::{Listing, Manifest, PackageName, Sha256, Version, limits};
@@ -230,15 +231,9 @@ impl Files<'_> {
         Index::new(distributions, others.into_values(), statuses, modified)
     }
 
-    /// Builds the index of the valid distributions in `listing`. Their digests are computed on two threads.
+    /// Builds the index of the valid distributions in `listing`.
     fn found(&self, listing: &[(String, FileVersion)]) -> Index {
-        let shares: Vec<_> = listing.chunks(listing.len().div_ceil(2).max(1)).collect();
-        let found = wheelhouse_fs::threads::on_threads(&shares, |share| {
-            let share = share.iter();
-            share
-                .filter_map(|(name, _)| self.distribution(name))
-                .collect::<Vec<_>>()
-        });
+        let found = in_parallel(listing, |(name, _)| self.distribution(name));
         let found: Vec<_> = found.into_iter().flatten().collect();
         let modified: Option<SystemTime> = found
             .iter()

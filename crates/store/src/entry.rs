@@ -14,14 +14,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 use wheelhouse_fs::digest;
 use wheelhouse_fs::locks::{self, LockMode};
-use wheelhouse_fs::threads::on_threads;
+use wheelhouse_fs::threads::try_in_parallel;
 use wheelhouse_types::{Result, Sha256};
 
 use crate::error;
@@ -116,22 +115,7 @@ impl Store {
     /// # Panics
     /// If [`Store::find`] panics.
     pub fn find_many(&self, digests: &[Sha256]) -> Result<Vec<Lookup>> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let next = AtomicUsize::new(0);
-        // Threads take one file after another, because sizes differ.
-        let find_next = || {
-            let position = next.fetch_add(1, Ordering::Relaxed);
-            Some((position, self.find(digests.get(position)?)))
-        };
-        let threads = vec![(); processors.min(digests.len())];
-        let mut lookups: Vec<_> = on_threads(&threads, |()| {
-            std::iter::from_fn(find_next).collect::<Vec<_>>()
-        })
-        .into_iter()
-        .flatten()
-        .collect();
-        lookups.sort_by_key(|(position, _)| *position);
-        lookups.into_iter().map(|(_, lookup)| lookup).collect()
+        try_in_parallel(digests, |sha256| self.find(sha256))
     }
 
     fn look_up(&self, sha256: &Sha256, is_trusted: bool) -> Result<Lookup> {

@@ -5,8 +5,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheelhouse_engine::WheelCompatibility;
 use wheelhouse_types::{Result, Sha256, WheelFilename};
@@ -14,7 +12,7 @@ use wheelhouse_types::{Result, Sha256, WheelFilename};
 use super::inventory::DirectoryInventory;
 use wheelhouse_archive::{Limits, WheelIrregularity};
 use wheelhouse_fs::digest::{Algorithm, digest_with};
-use wheelhouse_fs::threads::on_threads;
+use wheelhouse_fs::threads::in_parallel;
 
 /// The contents of a wheel.
 #[derive(Clone, Debug, Default)]
@@ -46,17 +44,11 @@ impl WheelContents {
 /// Reads all wheels of `inventory`, several at a time.
 pub(super) fn read_all(inventory: &DirectoryInventory) -> BTreeMap<String, WheelContents> {
     let names: Vec<&String> = inventory.wheels.iter().collect();
-    let (next, contents) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let work = || {
-        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = read(&inventory.directory.join(name), name);
-            let mut contents = contents.lock().expect("no panic while locked");
-            contents.insert((*name).clone(), found);
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    on_threads(&vec![(); threads.min(names.len())], |()| work());
-    contents.into_inner().expect("no panic while locked")
+    let contents = in_parallel(&names, |name| {
+        let found = read(&inventory.directory.join(name), name);
+        ((*name).clone(), found)
+    });
+    contents.into_iter().collect()
 }
 
 fn read(path: &Path, name: &str) -> WheelContents {
