@@ -20,6 +20,7 @@ mod registry;
 mod resolve;
 mod rust_source;
 mod rust_version;
+mod toolchain;
 
 pub use cargo_home::{CargoHome, download_path, source_key};
 pub use config::{CargoConfig, CrateOrigin, Token};
@@ -29,3 +30,4 @@ pub use registry::{CONFIG_NAME, CONFIG_SIZE, RegistryConfig};
 pub use resolve::{CrateNetwork, generate_lock};
 pub use rust_source::{RustSource, read_lock};
 pub use rust_version::{InvalidRustVersion, RustVersion, installed_rust, rust_sysroot};
+pub use toolchain::TOOLCHAIN_VARIABLE;

@@ -8,6 +8,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, LockedCrate, Result, limits};
 
 use crate::lockfile;
+use crate::toolchain::TOOLCHAIN_FILES;
 
 /// The directories that a build of a wheel does not need.
 const IGNORED: [&str; 14] = [
@@ -49,6 +50,8 @@ pub struct RustSource {
     /// The registries that the configuration of the source defines: the names by URL. cargo reads that configuration as well,
     /// and accepts only one name for a registry.
     pub registries: BTreeMap<String, String>,
+    /// The file that selects a toolchain of rustup for the projects.
+    pub toolchain_file: Option<PathBuf>,
 }
 
 impl RustSource {
@@ -59,7 +62,7 @@ impl RustSource {
     pub fn find(tree: &Path) -> Result<Self> {
         let mut source = Self::default();
         let (mut manifests, mut covered) = (Vec::new(), Vec::new());
-        let mut configurations = Vec::new();
+        let (mut configurations, mut toolchain_files) = (Vec::new(), Vec::new());
         let entries = WalkDir::new(tree).sort_by_file_name();
         for entry in entries.into_iter().filter_entry(is_relevant) {
             let entry =
@@ -84,6 +87,9 @@ impl RustSource {
                     if entry.file_type().is_file() && is_configuration() =>
                 {
                     configurations.push(path.to_owned());
+                }
+                Some(name) if TOOLCHAIN_FILES.contains(&name) && entry.file_type().is_file() => {
+                    toolchain_files.push(path.to_owned());
                 }
                 _ => {}
             }
@@ -112,6 +118,12 @@ impl RustSource {
             source.unlocked = outermost(manifests, &covered);
             source.unlocked.retain(|manifest| !has_crates(manifest));
         }
+        let projects = || source.locks.iter().chain(&source.unlocked);
+        let is_above = |file: &PathBuf| {
+            let directory = file.parent().unwrap_or(tree);
+            projects().any(|project| project.starts_with(directory))
+        };
+        source.toolchain_file = toolchain_files.into_iter().find(is_above);
         Ok(source)
     }
 

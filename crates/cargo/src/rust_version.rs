@@ -12,6 +12,7 @@ use toml::{Table, Value};
 use wheelhouse_types::limits;
 
 use crate::rust_source::RustSource;
+use crate::toolchain::TOOLCHAIN_VARIABLE;
 
 /// A version of Rust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,10 +66,11 @@ impl RustSource {
     }
 }
 
-/// Returns the version of the `rustc` in `path`, the value of `PATH`. Settings of a source do not apply.
+/// Returns the version of the `rustc` in `path`, the value of `PATH`, or of the `toolchain` of rustup. Settings of a source do not
+/// apply.
 #[must_use]
-pub fn installed_rust(path: &OsStr) -> Option<RustVersion> {
-    let text = rustc(path, &["--version"])?;
+pub fn installed_rust(path: &OsStr, toolchain: Option<&str>) -> Option<RustVersion> {
+    let text = rustc(path, toolchain, &["--version"])?;
     let version = text.strip_prefix("rustc ")?;
     version.split_whitespace().next()?.parse().ok()
 }
@@ -76,16 +78,24 @@ pub fn installed_rust(path: &OsStr) -> Option<RustVersion> {
 /// Returns the directory with the libraries of the `rustc` in `path`, which may be in a home directory.
 #[must_use]
 pub fn rust_sysroot(path: &OsStr) -> Option<PathBuf> {
-    let text = rustc(path, &["--print", "sysroot"])?;
+    let text = rustc(path, None, &["--print", "sysroot"])?;
     let sysroot = PathBuf::from(text.trim_end());
     (sysroot.is_absolute() && sysroot.is_dir()).then_some(sysroot)
 }
 
-fn rustc(path: &OsStr, arguments: &[&str]) -> Option<String> {
+/// Returns the platform of the `rustc` in `path`, such as `x86_64-unknown-linux-gnu`.
+pub(crate) fn host(path: &OsStr) -> Option<String> {
+    let text = rustc(path, None, &["-vV"])?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
+    Some(host.to_owned())
+}
+
+fn rustc(path: &OsStr, toolchain: Option<&str>, arguments: &[&str]) -> Option<String> {
     let directory = tempfile::tempdir().ok()?;
     let output = Command::new("rustc")
         .args(arguments)
         .env("PATH", path)
+        .envs(toolchain.map(|name| (TOOLCHAIN_VARIABLE, name)))
         .current_dir(directory.path())
         .stdin(Stdio::null())
         .output()

@@ -296,7 +296,7 @@ pub struct Prereleases {
 }
 
 /// Variables of the user's environment that change what a build gives.
-const BUILD_VARIABLES: [&str; 27] = [
+const BUILD_VARIABLES: [&str; 28] = [
     "AR",
     "ARCHFLAGS",
     "CARGO_BUILD_RUSTFLAGS",
@@ -322,6 +322,7 @@ const BUILD_VARIABLES: [&str; 27] = [
     "PKG_CONFIG_PATH",
     "RUSTC",
     "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
     "SETUPTOOLS_SCM_PRETEND_VERSION",
     SOURCE_DATE_EPOCH,
 ];

@@ -91,7 +91,8 @@ async fn execute(
     worker.remake(&distribution).await
 }
 
-/// Combines `failures` into one error of the kind of the first; `message` takes their number.
+/// Combines `failures` into one error of the kind of the first; `message` takes their number. Failures with the same detail, such as
+/// those of all packages that need one failed build, are listed together above it.
 pub(super) fn summarize(
     mut failures: Vec<Error>,
     message: impl FnOnce(usize) -> String,
@@ -99,17 +100,50 @@ pub(super) fn summarize(
     if failures.len() < 2 {
         return failures.pop();
     }
-    let descriptions = failures.iter().map(|failure| {
-        let mut description = failure.display_chain();
-        if let Some(detail) = failure.detail() {
-            description = format!("{description}\n{detail}");
+    let mut groups: Vec<(Vec<String>, &Error)> = Vec::new();
+    for failure in &failures {
+        let sentence = failure.display_chain();
+        let known = groups.iter_mut().find(|(_, known)| {
+            failure.detail().is_some()
+                && (known.detail(), known.hint()) == (failure.detail(), failure.hint())
+        });
+        match known {
+            Some((sentences, _)) => sentences.push(sentence),
+            None => groups.push((vec![sentence], failure)),
         }
-        if let Some(hint) = failure.hint() {
-            description = format!("{description}\nhint: {hint}");
-        }
-        description
+    }
+    let descriptions = groups.into_iter().map(|(mut lines, failure)| {
+        lines.extend(failure.detail().map(ToOwned::to_owned));
+        lines.extend(failure.hint().map(|hint| format!("hint: {hint}")));
+        lines.join("\n")
     });
     let detail = descriptions.collect::<Vec<_>>().join("\n\n");
     let message = message(failures.len());
     Some(Error::new(failures[0].kind(), message).with_detail(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use wheelhouse_types::Kind;
+
+    use super::*;
+
+    #[test]
+    fn output_of_one_build_is_shown_once() {
+        let of_cmake = |package: &str| {
+            let cause = Error::new(Kind::Build, "failed to build cmake")
+                .with_detail("no network")
+                .with_hint("Install it.");
+            Error::new(Kind::Build, format!("failed to build {package}")).caused_by(cause)
+        };
+        let other = Error::new(Kind::Fetch, "failed to fetch c");
+        let failures = vec![of_cmake("a"), other, of_cmake("b")];
+        let error = summarize(failures, |failed| format!("{failed} failures")).unwrap();
+        assert_eq!(error.to_string(), "3 failures");
+        assert_eq!(
+            error.detail().unwrap(),
+            "failed to build a: failed to build cmake\nfailed to build b: failed to build cmake\n\
+             no network\nhint: Install it.\n\nfailed to fetch c"
+        );
+    }
 }

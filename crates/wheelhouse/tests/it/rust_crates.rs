@@ -1,5 +1,6 @@
 //! Source distributions with Rust crates: fetched from a registry, verified, and built by cargo without a network.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -354,6 +355,40 @@ fn names_old_compiler_before_the_build() {
     let result = sandbox.build(&index, &["rusty"]);
     result.assert_exit(5);
     result.assert_error_names(&["rusty==1.0", "Rust 1.9999", "rust/Cargo.toml"]);
+}
+
+#[test]
+fn toolchain_that_is_not_installed_is_replaced_by_the_default() {
+    let index = Index::start();
+    let registry = Registry::start(&index);
+    let file = "[toolchain]\nchannel = \"1.0.0\"\ncomponents = [\"miri\"]\n";
+    index.add_sdist(&rusty(&[
+        ("rust/Cargo.lock", &registry.lock()),
+        ("rust/rust-toolchain.toml", file),
+        (
+            "rust/build.rs",
+            "fn main() { assert_eq!(std::env::var(\"RUSTUP_TOOLCHAIN\").unwrap(), \"stable-arch-os\"); }\n",
+        ),
+    ]));
+    let mut sandbox = registry.sandbox();
+    let real = Path::new(env!("CARGO")).with_file_name("rustc");
+    let sysroot = sandbox.path("rustup/toolchains/stable-arch-os");
+    std::fs::create_dir_all(&sysroot).unwrap();
+    // As rustup's: its toolchains are in a directory of their own.
+    let script = format!(
+        "#!/bin/sh\n[ \"$*\" = '--print sysroot' ] && exec echo {}\nexec {} \"$@\"\n",
+        sysroot.display(),
+        real.display()
+    );
+    sandbox.write("rustup/bin/rustc", &script);
+    let program = sandbox.path("rustup/bin/rustc");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = [&program, &real].map(|program| program.parent().unwrap().to_owned());
+    let path = first.into_iter().chain(std::env::split_paths(&path));
+    sandbox.set("PATH", std::env::join_paths(path).unwrap());
+    let result = sandbox.build(&index, &["rusty"]);
+    assert_built(&sandbox, &result);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! 3. Files are unpacked, each once, and a generated `CARGO_HOME` in the directory of the build refers to them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,7 +15,8 @@ use tracing::{debug, instrument};
 use url::Url;
 use wheelhouse_cargo::{
     CONFIG_NAME, CONFIG_SIZE, CargoConfig, CargoHome, CrateCache, CrateFile, CrateNetwork,
-    CrateOrigin, RegistryConfig, RustSource, Token, git_package, lockfile, source_key,
+    CrateOrigin, RegistryConfig, RustSource, TOOLCHAIN_VARIABLE, Token, git_package, lockfile,
+    source_key,
 };
 use wheelhouse_engine::{BuildResources, BuildSource};
 use wheelhouse_fs::interruption::blocking;
@@ -50,10 +52,23 @@ impl LocalWorker {
             .await?;
         let rust = found.as_ref().map(|(rust, _)| rust.clone());
         let (package, tree) = (source.label.to_owned(), source.tree.to_owned());
-        let environment = self.context.request.building.environment.clone();
-        let obstacle = blocking(move || {
+        let mut environment = self.context.request.building.environment.clone();
+        let path = environment.get("PATH").cloned().unwrap_or_default();
+        let path = OsString::from(path);
+        let search_path = path.clone();
+        let (obstacle, toolchain) = blocking(move || {
+            let mut toolchain = None;
+            if let Some(rust) = &rust
+                && !environment.contains_key(TOOLCHAIN_VARIABLE)
+            {
+                toolchain = rust.toolchain(&search_path);
+                let variable = toolchain
+                    .clone()
+                    .map(|name| (TOOLCHAIN_VARIABLE.to_owned(), name));
+                environment.extend(variable);
+            }
             let checked = declared_compilers::check(&package, &tree, rust.as_ref(), &environment);
-            Ok(checked.err())
+            Ok((checked.err(), toolchain))
         })
         .await?;
         let Some((rust, locked)) = found else {
@@ -86,13 +101,11 @@ impl LocalWorker {
         let cache = CrateCache::new(self.context.store.root());
         let home = source.directory.join("cargo");
         let settings = config.settings();
-        let path = self.context.request.building.environment.get("PATH");
-        let path = path.cloned().unwrap_or_default();
         blocking(move || {
             let unpacked = cache.unpacked(&files)?;
             let mut readable = unpacked.clone();
             readable.extend(directories.values().cloned());
-            readable.extend(wheelhouse_cargo::rust_sysroot(path.as_ref()));
+            readable.extend(wheelhouse_cargo::rust_sysroot(&path));
             let crates = files.into_iter().map(|file| file.locked).zip(unpacked);
             let generated = CargoHome {
                 crates: crates.collect(),
@@ -100,8 +113,10 @@ impl LocalWorker {
                 registries: rust.registries,
                 settings,
             };
+            let mut variables = generated.write(&home)?;
+            variables.extend(toolchain.map(|name| (TOOLCHAIN_VARIABLE.into(), name.into())));
             Ok(BuildResources {
-                variables: generated.write(&home)?,
+                variables,
                 readable,
                 obstacle,
             })

@@ -9,11 +9,10 @@ mod cmake;
 mod meson;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use wheelhouse_cargo::{RustSource, installed_rust};
+use wheelhouse_cargo::{RustSource, TOOLCHAIN_VARIABLE, installed_rust};
 use wheelhouse_types::requirement::{Named, named};
 use wheelhouse_types::{Error, Kind, PackageName, Result, limits, toml_reader};
 
@@ -74,9 +73,8 @@ pub(super) fn check(
     rust: Option<&RustSource>,
     environment: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let path = environment.get("PATH").map_or("", String::as_str);
     if let Some(rust) = rust {
-        check_rust(package, tree, rust, path.as_ref())?;
+        check_rust(package, tree, rust, environment)?;
     }
     let project = Project::read(tree);
     check_meson(package, tree, &project, environment)?;
@@ -193,12 +191,20 @@ fn missing(package: &str, language: &Language, declaration: &str) -> Error {
     ))
 }
 
-fn check_rust(package: &str, tree: &Path, rust: &RustSource, path: &OsStr) -> Result<()> {
+fn check_rust(
+    package: &str,
+    tree: &Path,
+    rust: &RustSource,
+    environment: &BTreeMap<String, String>,
+) -> Result<()> {
+    let path = environment.get("PATH").map_or("", String::as_str);
+    let toolchain = environment.get(TOOLCHAIN_VARIABLE).map(String::as_str);
     let Some((needed, manifest)) = rust.required_rust(tree) else {
         return Ok(());
     };
     // The backend reports a missing compiler, or does without one.
-    let Some(found) = installed_rust(path).filter(|found| *found < needed) else {
+    let Some(found) = installed_rust(path.as_ref(), toolchain).filter(|found| *found < needed)
+    else {
         return Ok(());
     };
     let manifest = manifest.strip_prefix(tree).unwrap_or(&manifest).display();
