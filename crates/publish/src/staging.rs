@@ -230,16 +230,20 @@ pub(crate) struct StagedFile<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Writes `changes` under temporary names, several at a time because each wheel is digested, and flushes them to the disk.
+/// Writes `changes` under temporary names and flushes them to the disk. Wheels are digested on all processors, while the other files,
+/// whose creation waits for the directory more than for a processor, are written one after another.
 pub(crate) fn stage<'a>(
     fs_ops: &dyn FsOps,
     root: &Path,
     changes: &[(&'a str, FileContent<'_>)],
     placer: &dyn FilePlacer,
 ) -> Result<Vec<StagedFile<'a>>> {
-    let mut largest_first: Vec<_> = changes.iter().enumerate().collect();
-    largest_first.sort_by_key(|(_, (_, content))| Reverse(content.size()));
-    let staged = try_in_parallel(&largest_first, |(index, (name, content))| {
+    let (mut stored, others): (Vec<_>, Vec<_>) = changes
+        .iter()
+        .enumerate()
+        .partition(|(_, (_, content))| matches!(content, FileContent::Stored { .. }));
+    stored.sort_by_key(|(_, (_, content))| Reverse(content.size()));
+    let stage_one = |(index, (name, content)): &(usize, &(&'a str, FileContent<'_>))| {
         interruption::check()?;
         let temporary = temporary_path(root, &index.to_string());
         match content {
@@ -251,7 +255,13 @@ pub(crate) fn stage<'a>(
                 .map_err(|error| write_error(&root.join(name), error)),
         }?;
         Ok(StagedFile { temporary, name })
-    })?;
+    };
+    let staged = on_threads(&[others, stored], |files| match files.first() {
+        Some((_, (_, FileContent::Stored { .. }))) => try_in_parallel(files, stage_one),
+        _ => files.iter().map(stage_one).collect(),
+    });
+    let staged: Vec<Vec<_>> = staged.into_iter().collect::<Result<_>>()?;
+    let staged: Vec<_> = staged.into_iter().flatten().collect();
     let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
     let all_flushed = paths.len() >= SYNCFS_THRESHOLD
         && fs_ops
