@@ -2,7 +2,6 @@
 //!
 //! Final names are never touched here.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
@@ -12,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fs_err as fs;
 use wheelhouse_fs::input;
-use wheelhouse_fs::threads::{on_threads, try_in_parallel};
+use wheelhouse_fs::threads::on_threads;
 use wheelhouse_fs::{interruption, scratch};
 use wheelhouse_types::manifest::{
     DistributionFile, MANIFEST_NAME, PENDING_NAME, PREVIOUS_NAME, SIGNATURES_NAME,
@@ -230,20 +229,15 @@ pub(crate) struct StagedFile<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Writes `changes` under temporary names and flushes them to the disk. Wheels are digested on all processors, while the other files,
-/// whose creation waits for the directory more than for a processor, are written one after another.
+/// Writes `changes` under temporary names and flushes them to the disk.
 pub(crate) fn stage<'a>(
     fs_ops: &dyn FsOps,
     root: &Path,
     changes: &[(&'a str, FileContent<'_>)],
     placer: &dyn FilePlacer,
 ) -> Result<Vec<StagedFile<'a>>> {
-    let (mut stored, others): (Vec<_>, Vec<_>) = changes
-        .iter()
-        .enumerate()
-        .partition(|(_, (_, content))| matches!(content, FileContent::Stored { .. }));
-    stored.sort_by_key(|(_, (_, content))| Reverse(content.size()));
-    let stage_one = |(index, (name, content)): &(usize, &(&'a str, FileContent<'_>))| {
+    let mut staged = Vec::with_capacity(changes.len());
+    for (index, (name, content)) in changes.iter().enumerate() {
         interruption::check()?;
         let temporary = temporary_path(root, &index.to_string());
         match content {
@@ -254,14 +248,8 @@ pub(crate) fn stage<'a>(
                 .place(placer, sha256, &temporary)
                 .map_err(|error| write_error(&root.join(name), error)),
         }?;
-        Ok(StagedFile { temporary, name })
-    };
-    let staged = on_threads(&[others, stored], |files| match files.first() {
-        Some((_, (_, FileContent::Stored { .. }))) => try_in_parallel(files, stage_one),
-        _ => files.iter().map(stage_one).collect(),
-    });
-    let staged: Vec<Vec<_>> = staged.into_iter().collect::<Result<_>>()?;
-    let staged: Vec<_> = staged.into_iter().flatten().collect();
+        staged.push(StagedFile { temporary, name });
+    }
     let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
     let all_flushed = paths.len() >= SYNCFS_THRESHOLD
         && fs_ops
