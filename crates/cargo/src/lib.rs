@@ -29,5 +29,6 @@ pub use local_registry::local_registry;
 pub use registry::{CONFIG_NAME, CONFIG_SIZE, RegistryConfig};
 pub use resolve::{CrateNetwork, generate_lock};
 pub use rust_source::{RustSource, read_lock};
-pub use rust_version::{InvalidRustVersion, RustVersion, installed_rust, rust_sysroot};
-pub use toolchain::TOOLCHAIN_VARIABLE;
+pub use rust_version::{
+    InvalidRustVersion, RustVersion, TOOLCHAIN_VARIABLE, installed_rust, rust_sysroot,
+};

@@ -8,7 +8,6 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, LockedCrate, Result, limits};
 
 use crate::lockfile;
-use crate::toolchain::TOOLCHAIN_FILES;
 
 /// The directories that a build of a wheel does not need.
 const IGNORED: [&str; 14] = [
@@ -36,6 +35,9 @@ const BUILD_FILES: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
 
 /// The number of directories above a tree in which its workspace is searched.
 const WORKSPACE_LEVELS: usize = 8;
+
+/// The names of the file that selects a toolchain. The first may also have the name of a toolchain alone.
+const TOOLCHAIN_FILES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
 
 /// The file with the digests of a crate that is already vendored.
 pub(crate) const CHECKSUM_NAME: &str = ".cargo-checksum.json";

@@ -12,7 +12,9 @@ use toml::{Table, Value};
 use wheelhouse_types::limits;
 
 use crate::rust_source::RustSource;
-use crate::toolchain::TOOLCHAIN_VARIABLE;
+
+/// The variable that selects a toolchain, and lets rustup ignore the files.
+pub const TOOLCHAIN_VARIABLE: &str = "RUSTUP_TOOLCHAIN";
 
 /// A version of Rust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

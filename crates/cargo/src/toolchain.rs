@@ -12,12 +12,6 @@ use wheelhouse_types::limits;
 use crate::rust_source::RustSource;
 use crate::rust_version::{host, rust_sysroot};
 
-/// The variable that selects a toolchain, and lets rustup ignore the files.
-pub const TOOLCHAIN_VARIABLE: &str = "RUSTUP_TOOLCHAIN";
-
-/// The names of the file. The first may also have the name of a toolchain alone.
-pub(crate) const TOOLCHAIN_FILES: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
-
 impl RustSource {
     /// Returns the installed toolchain that builds the source although a file of the source selects one: that one if it is
     /// installed, else the default. `path` is the value of `PATH`. Returns `None` if there is no such file, or no rustup.
