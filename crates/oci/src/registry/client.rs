@@ -6,8 +6,10 @@ use std::time::Duration;
 use oci_spec::distribution::Reference;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
+use wheelhouse_archive::safe_path::escape_for_display;
 use wheelhouse_types::{Error, Kind, Result};
 
 use super::access::Access;
@@ -279,23 +281,87 @@ impl Registry {
 
     /// Returns the response if its status is a success. `what` names the requested object in the error.
     pub(super) async fn ensure_success(&self, response: Response, what: &str) -> Result<Response> {
+        let accepted = self.accepted(response).await;
+        accepted.map_err(|rejection| self.rejected(what, &rejection))
+    }
+
+    /// Returns the response if its status is a success, and reads it otherwise.
+    pub(super) async fn accepted(&self, response: Response) -> Result<Response, Rejection> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let body = read_body(response, MAX_ERROR_RESPONSE, self.timeout())
-            .await
-            .unwrap_or_default();
-        let error = self.error(&format!(
-            "the registry rejected {what}: {status}{}",
-            error_message(&body)
-        ));
-        Err(match status {
+        let url = response.url().clone();
+        let body = read_body(response, MAX_ERROR_RESPONSE, self.timeout()).await;
+        Err(Rejection {
+            status,
+            url,
+            errors: ErrorResponse::parse(&body.unwrap_or_default()),
+        })
+    }
+
+    /// Creates the error for a rejected request. `what` names the requested object.
+    pub(super) fn rejected(&self, what: &str, rejection: &Rejection) -> Error {
+        let error = self.error(&rejection.message(what));
+        match rejection.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 error.with_hint(login_hint(Some(self.shared.reference.registry())))
             }
             StatusCode::NOT_FOUND => error.with_hint("Check the name and the tag of the image."),
             _ => error,
+        }
+    }
+}
+
+/// A response that rejects a request.
+pub(super) struct Rejection {
+    status: StatusCode,
+    pub(super) url: Url,
+    errors: ErrorResponse,
+}
+
+impl Rejection {
+    /// Returns whether the registry found another digest than that of the content.
+    pub(super) fn is_about_digest(&self) -> bool {
+        let mut errors = self.errors.errors.iter();
+        errors.any(|error| error.code.as_deref() == Some("DIGEST_INVALID"))
+    }
+
+    pub(super) fn message(&self, what: &str) -> String {
+        format!(
+            "the registry rejected {what}: {}{}",
+            self.status,
+            self.errors.message()
+        )
+    }
+}
+
+/// The body of a response with an error (OCI distribution specification, error codes).
+#[derive(Default, Deserialize)]
+pub(super) struct ErrorResponse {
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl ErrorResponse {
+    /// Parses a body. One that is not valid has no errors.
+    pub(super) fn parse(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    /// Formats the first error.
+    pub(super) fn message(&self) -> String {
+        let text = self.errors.first().and_then(|error| {
+            let message = error.message.as_deref().filter(|text| !text.is_empty());
+            message.or(error.code.as_deref())
+        });
+        text.map_or_else(String::new, |text| {
+            format!(" ({})", escape_for_display(text))
         })
     }
 }
@@ -318,20 +384,6 @@ fn scopes(repository: &str, purpose: &Purpose) -> Vec<String> {
     }
 }
 
-/// Formats the message of an error response (OCI distribution specification, error codes).
-pub(super) fn error_message(body: &[u8]) -> String {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let first = &body["errors"][0];
-    let text = first["message"].as_str().filter(|text| !text.is_empty());
-    match text.or(first["code"].as_str()) {
-        Some(text) => format!(
-            " ({})",
-            wheelhouse_archive::safe_path::escape_for_display(text)
-        ),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,7 +391,16 @@ mod tests {
     #[test]
     fn error_contains_message_of_registry() {
         let body = br#"{"errors": [{"code": "DENIED", "message": "not yours"}]}"#;
-        assert_eq!(error_message(body), " (not yours)");
-        assert_eq!(error_message(b"<html>"), "");
+        assert_eq!(ErrorResponse::parse(body).message(), " (not yours)");
+        let body = br#"{"errors": [{"code": "DENIED", "message": null}]}"#;
+        assert_eq!(ErrorResponse::parse(body).message(), " (DENIED)");
+        for body in [
+            &b"<html>"[..],
+            b"{}",
+            br#"{"errors": []}"#,
+            br#"{"errors": [{}]}"#,
+        ] {
+            assert_eq!(ErrorResponse::parse(body).message(), "");
+        }
     }
 }

@@ -26,7 +26,7 @@ pub fn response(header: &[u8], body: &[u8]) {
         let _ = retry::delay(1, retry::retry_after(text, Timestamp::now()));
     }
     let _ = auth::parse_token(body);
-    let message = client::error_message(body);
+    let message = client::ErrorResponse::parse(body).message();
     assert!(!message.contains(char::is_control), "{message:?}");
     let document = Document::new(&body.len(), MediaType::ImageManifest);
     let referrers = manifest::with_referrer(Some(body), &document, "type");

@@ -157,6 +157,18 @@ impl FailedRequest {
         }
     }
 
+    /// Creates the failure of a server that rejected a request to `url` and may accept it again.
+    pub(super) fn rejected(url: Url, message: String) -> Self {
+        Self {
+            reason: message.clone(),
+            message,
+            hint: None,
+            url: Some(url),
+            retry_after: None,
+            is_transient: true,
+        }
+    }
+
     /// Creates the failure of a server that stalled during the download of `url`.
     fn stalled(url: &Url, slow: TooSlow) -> Self {
         let error = std::io::Error::new(std::io::ErrorKind::TimedOut, slow);

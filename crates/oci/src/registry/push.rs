@@ -98,8 +98,22 @@ impl Registry {
             let request = request.header(CONTENT_TYPE, document.media_type.to_string());
             request.body(document.bytes.clone())
         };
-        let response = self.send(put).await?;
-        self.ensure_success(response, "the manifest").await
+        let what = "the manifest";
+        let mut failures = 0;
+        loop {
+            match self.accepted(self.send(put).await?).await {
+                Ok(response) => return Ok(response),
+                // The registry `distribution` 2 reads an empty digest while another client uploads the same blob, because it
+                // truncates the file with the digest before it writes it again.
+                Err(rejection) if rejection.is_about_digest() => {
+                    failures += 1;
+                    let message = rejection.message(what);
+                    let failed = FailedRequest::rejected(rejection.url, message);
+                    self.pause(failed, failures).await?;
+                }
+                Err(rejection) => return Err(self.rejected(what, &rejection)),
+            }
+        }
     }
 
     /// Uploads a blob unless the registry has it or can mount it. Returns whether the blob was uploaded.

@@ -33,6 +33,27 @@ fn retries_transient_errors() {
     assert_push_and_pull(&sandbox, &registry);
 }
 
+/// A registry may reject a manifest while another client uploads the same blobs.
+#[test]
+fn retries_manifest_whose_digest_is_rejected() {
+    let (sandbox, registry) = start();
+    registry.fail("PUT", "/manifests/", Fault::Code("DIGEST_INVALID"));
+    assert_push_and_pull(&sandbox, &registry);
+
+    let (sandbox, registry) = start();
+    for _ in 0..10 {
+        registry.fail("PUT", "/manifests/", Fault::Code("DIGEST_INVALID"));
+    }
+    let arguments = ["image", "out", &registry.image(), "--retries", "1"];
+    run(&sandbox, &arguments)
+        .assert_exit(7)
+        .assert_error_names(&["acme/wheels", "the manifest", "DIGEST_INVALID"]);
+    let pushed = |request: &&RegistryRequest| {
+        request.method == "PUT" && request.path.contains("/manifests/")
+    };
+    assert_eq!(registry.requests().iter().filter(pushed).count(), 2);
+}
+
 #[test]
 fn resumes_interrupted_upload() {
     let (sandbox, registry) = start();
@@ -41,7 +62,7 @@ fn resumes_interrupted_upload() {
     let resumed: Vec<_> = registry
         .requests()
         .into_iter()
-        .filter(|requests| requests.headers.contains_key("content-range"))
+        .filter(|request| request.headers.contains_key("content-range"))
         .collect();
     let [resumed] = &resumed[..] else {
         panic!("{resumed:?}")
@@ -61,7 +82,7 @@ fn restarts_upload_that_registry_forgot() {
     let begun = registry
         .requests()
         .into_iter()
-        .filter(|requests| requests.method == "POST")
+        .filter(|request| request.method == "POST")
         .count();
     // Five layers, the configuration, the SBOM and its configuration, and one repetition.
     assert_eq!(begun, 9);
@@ -79,7 +100,7 @@ fn resumes_interrupted_blob_download() {
         registry
             .requests()
             .iter()
-            .any(|requests| requests.headers.contains_key("range"))
+            .any(|request| request.headers.contains_key("range"))
     );
 }
 
@@ -119,7 +140,7 @@ fn redirecting_registry(sandbox: &Sandbox) -> (FakeRegistry, FakeRegistry, Strin
     stdout_of(sandbox, &["image", "out", &elsewhere.image()]);
     stdout_of(sandbox, &["image", "out", &registry.image()]);
     let mut requests = registry.requests().into_iter();
-    let large = requests.find(|requests| requests.method == "PUT" && requests.body > 1_000_000);
+    let large = requests.find(|request| request.method == "PUT" && request.body > 1_000_000);
     let path = large.unwrap().path.replace("%3A", ":");
     let digest = path.split_once("digest=").unwrap().1.to_owned();
     let target = format!(
@@ -152,8 +173,8 @@ fn challenge(text: String) -> Fault {
     Fault::Status(401, vec![("WWW-Authenticate", text)])
 }
 
-fn has_credentials(requests: &RegistryRequest) -> bool {
-    requests.headers.contains_key("authorization") || requests.method == "POST"
+fn has_credentials(request: &RegistryRequest) -> bool {
+    request.headers.contains_key("authorization") || request.method == "POST"
 }
 
 #[test]
@@ -168,11 +189,11 @@ fn does_not_send_credentials_to_redirect_target() {
     extract_with(&sandbox, &registry, PASSWORD).assert_success();
     assert!(registry.requests().iter().any(has_credentials));
     let requests = elsewhere.requests();
-    let mut followed = requests.iter().filter(|requests| requests.method == "GET");
+    let mut followed = requests.iter().filter(|request| request.method == "GET");
     assert!(
         followed
             .clone()
-            .any(|requests| requests.path.contains(&digest)),
+            .any(|request| request.path.contains(&digest)),
         "{requests:?}"
     );
     assert!(!followed.any(has_credentials), "{requests:?}");
@@ -193,12 +214,10 @@ fn does_not_answer_challenge_of_redirect_target() {
             .assert_exit(4)
             .assert_error_names(&["401"]);
         let requests = elsewhere.requests();
-        let asked = requests.iter().filter(|requests| requests.method == "GET");
+        let asked = requests.iter().filter(|request| request.method == "GET");
         assert!(!asked.clone().any(has_credentials), "{requests:?}");
         assert!(
-            !asked
-                .clone()
-                .any(|requests| requests.path.contains("token")),
+            !asked.clone().any(|request| request.path.contains("token")),
             "{requests:?}"
         );
     }
@@ -229,7 +248,7 @@ fn does_not_follow_redirect_of_token_server() {
             registry
                 .requests()
                 .iter()
-                .any(|requests| requests.path.starts_with("/token"))
+                .any(|request| request.path.starts_with("/token"))
         );
     }
 }

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) enum Fault {
     /// Responds with this status and these headers.
     Status(u16, Vec<(&'static str, String)>),
+    /// Rejects the request with this code (OCI distribution specification, error codes).
+    Code(&'static str),
     /// Closes the connection after this many bytes of a larger request body.
     CutAfter(usize),
     /// Closes the connection after this many bytes of the response.
@@ -18,12 +20,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    fn applies_to(&self, requests: &RegistryRequest) -> bool {
-        let length = requests.headers.get("content-length");
+    fn applies_to(&self, request: &RegistryRequest) -> bool {
+        let length = request.headers.get("content-length");
         let length = length.and_then(|length| length.parse::<usize>().ok());
         match self {
             Self::CutAfter(bytes) => length.is_some_and(|length| length > *bytes),
-            Self::Status(..) | Self::CutResponseAfter(_) => true,
+            Self::Status(..) | Self::Code(_) | Self::CutResponseAfter(_) => true,
         }
     }
 }
@@ -114,26 +116,27 @@ impl FakeRegistry {
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut stream = stream;
-        while let Some((mut requests, length)) = head(&mut reader)? {
-            let fault = self.fault(&requests);
+        while let Some((mut request, length)) = head(&mut reader)? {
+            let fault = self.fault(&request);
             let limit = match fault {
                 Some(Fault::CutAfter(bytes)) => bytes.min(length),
                 _ => length,
             };
             let mut body = vec![0; limit];
             reader.read_exact(&mut body)?;
-            requests.body = limit;
-            self.state.lock().unwrap().requests.push(requests.clone());
-            let (respond, end) = match fault {
+            request.body = limit;
+            self.state.lock().unwrap().requests.push(request.clone());
+            let (response, end) = match fault {
                 Some(Fault::CutAfter(_)) => {
-                    self.keep_upload(&requests, &body);
+                    self.keep_upload(&request, &body);
                     return stream.shutdown(std::net::Shutdown::Both);
                 }
                 Some(Fault::Status(status, headers)) => (respond(status, headers), None),
-                Some(Fault::CutResponseAfter(end)) => (self.respond(&requests, body), Some(end)),
-                None => (self.respond(&requests, body), None),
+                Some(Fault::CutResponseAfter(end)) => (self.respond(&request, body), Some(end)),
+                Some(Fault::Code(code)) => (rejection(code), None),
+                None => (self.respond(&request, body), None),
             };
-            let bytes = serialize(&requests, &respond);
+            let bytes = serialize(&request, &response);
             let end = end.unwrap_or(bytes.len()).min(bytes.len());
             stream.write_all(&bytes[..end])?;
             if end < bytes.len() {
@@ -143,25 +146,22 @@ impl FakeRegistry {
         Ok(())
     }
 
-    fn fault(&self, requests: &RegistryRequest) -> Option<Fault> {
+    fn fault(&self, request: &RegistryRequest) -> Option<Fault> {
         let faults = &mut self.state.lock().unwrap().faults;
         let found = faults.iter().position(|(method, path, fault)| {
-            *method == requests.method && requests.path.contains(path) && fault.applies_to(requests)
+            *method == request.method && request.path.contains(path) && fault.applies_to(request)
         })?;
         Some(faults.remove(found).2)
     }
 
-    fn keep_upload(&self, requests: &RegistryRequest, body: &[u8]) {
+    fn keep_upload(&self, request: &RegistryRequest, body: &[u8]) {
         let mut state = self.state.lock().unwrap();
-        let upload_number = state
-            .uploads
-            .entry(upload_number(&requests.path))
-            .or_default();
-        upload_number.extend_from_slice(body);
+        let upload = state.uploads.entry(upload_number(&request.path));
+        upload.or_default().extend_from_slice(body);
     }
 
-    fn respond(&self, requests: &RegistryRequest, body: Vec<u8>) -> RegistryResponse {
-        let name = requests
+    fn respond(&self, request: &RegistryRequest, body: Vec<u8>) -> RegistryResponse {
+        let name = request
             .path
             .strip_prefix("/v2/acme/wheels/")
             .unwrap_or_default();
@@ -172,7 +172,7 @@ impl FakeRegistry {
             )
         };
         let mut state = self.state.lock().unwrap();
-        match requests.method.as_str() {
+        match request.method.as_str() {
             "POST" => {
                 let number = state.requests.len();
                 state.uploads.insert(number, Vec::new());
@@ -204,18 +204,26 @@ impl FakeRegistry {
                 state.stored.insert(name.to_owned(), body);
                 respond(201, Vec::new())
             }
-            _ if requests.path == "/v2/" => respond(200, Vec::new()),
-            _ => stored(requests, state.stored.get(name)),
+            _ if request.path == "/v2/" => respond(200, Vec::new()),
+            _ => stored(request, state.stored.get(name)),
         }
     }
 }
 
-fn stored(requests: &RegistryRequest, found: Option<&Vec<u8>>) -> RegistryResponse {
+fn rejection(code: &str) -> RegistryResponse {
+    RegistryResponse {
+        status: 400,
+        headers: vec![("Content-Type", "application/json".to_owned())],
+        body: format!(r#"{{"errors": [{{"code": "{code}"}}]}}"#).into_bytes(),
+    }
+}
+
+fn stored(request: &RegistryRequest, found: Option<&Vec<u8>>) -> RegistryResponse {
     let Some(bytes) = found else {
         return respond(404, Vec::new());
     };
     let digest = format!("sha256:{}", super::sha256(bytes));
-    let range = requests.headers.get("range").map(|range| {
+    let range = request.headers.get("range").map(|range| {
         let start = range.trim_start_matches("bytes=").trim_end_matches('-');
         start.parse::<usize>().unwrap()
     });
@@ -256,27 +264,27 @@ fn head(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(RegistryRe
     let length = headers
         .get("content-length")
         .map_or(0, |length| length.parse().unwrap());
-    let requests = RegistryRequest {
+    let request = RegistryRequest {
         method,
         path,
         headers,
         body: 0,
     };
-    Ok(Some((requests, length)))
+    Ok(Some((request, length)))
 }
 
-fn serialize(requests: &RegistryRequest, respond: &RegistryResponse) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {} Some\r\n", respond.status);
-    if respond.status != 204 {
-        let _ = write!(head, "Content-Length: {}\r\n", respond.body.len());
+fn serialize(request: &RegistryRequest, response: &RegistryResponse) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {} Some\r\n", response.status);
+    if response.status != 204 {
+        let _ = write!(head, "Content-Length: {}\r\n", response.body.len());
     }
-    for (name, value) in &respond.headers {
+    for (name, value) in &response.headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }
-    let body: &[u8] = if requests.method == "HEAD" {
+    let body: &[u8] = if request.method == "HEAD" {
         &[]
     } else {
-        &respond.body
+        &response.body
     };
     [head.as_bytes(), b"\r\n", body].concat()
 }
