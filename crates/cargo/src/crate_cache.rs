@@ -18,6 +18,7 @@ use fs_err as fs;
 use walkdir::WalkDir;
 use wheelhouse_archive::Limits;
 use wheelhouse_fs::locks::{self, LockMode};
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_fs::threads::{in_parallel, try_in_parallel};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Error, Kind, LockedCrate, Result, Sha256};
@@ -97,7 +98,7 @@ impl CrateCache {
                 let files = WalkDir::new(&path).into_iter().flatten();
                 let sizes = files.filter_map(|file| file.metadata().ok());
                 bytes += sizes.map(|metadata| metadata.len()).sum::<u64>();
-                remove(&path).context(Kind::Input, failed)?;
+                remove_all(&path).context(Kind::Input, failed)?;
             }
         }
         Ok(bytes)
@@ -152,14 +153,14 @@ impl CrateCache {
             return Err(Error::new(Kind::Fetch, message));
         }
         let checksum = root.join(CHECKSUM_NAME);
-        remove(&checksum).context(Kind::Fetch, failed)?;
+        remove_all(&checksum).context(Kind::Fetch, failed)?;
         let package = (!file.locked.is_git()).then_some(file.sha256);
         let text = serde_json::json!({ "files": {}, "package": package });
         fs::write(&checksum, text.to_string()).context(Kind::Fetch, failed)?;
         let directory = self.directory(file);
         let stamp_path = directory.with_extension("stamp");
-        remove(&stamp_path).context(Kind::Fetch, failed)?;
-        remove(&directory).context(Kind::Fetch, failed)?;
+        remove_all(&stamp_path).context(Kind::Fetch, failed)?;
+        remove_all(&directory).context(Kind::Fetch, failed)?;
         fs::rename(&root, &directory).context(Kind::Fetch, failed)?;
         let stamp = stamp(&directory).context(Kind::Fetch, failed)?;
         let written = temporary.path().join("stamp");
@@ -191,14 +192,4 @@ fn stamp(directory: &Path) -> std::io::Result<String> {
         let _ = writeln!(text, "{:?}", (path, state));
     }
     Ok(Sha256::of(text.as_bytes()).to_string())
-}
-
-/// Removes the file, link or directory at `path`, if it exists.
-fn remove(path: &Path) -> std::io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }

@@ -1,5 +1,5 @@
 //! Access to the operating system that all crates share: files that users name, digests, locks, scratch directories,
-//! threads, and interruption by signals.
+//! removal, threads, and interruption by signals.
 
 #![warn(missing_docs)]
 
@@ -7,5 +7,6 @@ pub mod digest;
 pub mod input;
 pub mod interruption;
 pub mod locks;
+pub mod remove;
 pub mod scratch;
 pub mod threads;

@@ -16,6 +16,7 @@ use wheelhouse_types::error::Context as _;
 use wheelhouse_types::{Kind, Result};
 
 use crate::locks::is_at;
+use crate::remove::{TemporaryDirectory, remove_all};
 
 /// The prefix of names in the directory for temporary files.
 const TEMPORARY_PREFIX: &str = "wheelhouse-scratch-";
@@ -29,7 +30,7 @@ const ATTEMPTS: usize = 8;
 /// A locked directory for temporary files.
 #[derive(Debug)]
 pub struct Scratch {
-    directory: TempDir,
+    directory: TemporaryDirectory,
     _lock: File,
 }
 
@@ -66,7 +67,7 @@ impl Scratch {
         };
         let (directory, lock) = create_locked(create, TempDir::path)?;
         Ok(Self {
-            directory,
+            directory: directory.into(),
             _lock: lock,
         })
     }
@@ -146,11 +147,7 @@ pub fn remove_abandoned(parent: &Path) {
             continue;
         }
         tracing::debug!(path = %path.display(), "removing scratch files of a killed process");
-        let _ = if kind.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
+        let _ = remove_all(&path);
     }
 }
 

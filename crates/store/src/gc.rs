@@ -15,12 +15,13 @@ use std::time::{Duration, SystemTime};
 use fs_err as fs;
 use walkdir::WalkDir;
 use wheelhouse_fs::locks::{self, LockMode};
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use crate::built_wheels::{BuildKey, BuildRecord};
 use crate::layout::{
     BUCKETS, BUILT, EXAMINED, FILES, LAYERS, LOCKS, Layout, METADATA, SURROUNDINGS, TEMPORARY,
-    TREE_FILES, remove_all, tolerate_no_locks,
+    TREE_FILES, tolerate_no_locks,
 };
 use crate::store::Store;
 use crate::{built_wheels, error};

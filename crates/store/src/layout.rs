@@ -7,6 +7,7 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::fs::{Access, access};
 use walkdir::{DirEntry, WalkDir};
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_types::{Error, Kind, Result, Sha256};
 
 use crate::error;
@@ -255,16 +256,6 @@ impl Layout {
 /// Returns whether an otherwise empty directory may have an entry `name`: a hidden file, or what a new filesystem contains.
 fn is_ignorable(name: &str) -> bool {
     name.starts_with('.') || name == "lost+found"
-}
-
-/// Removes the file, directory or link at `path`, if it exists. Does not follow links.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Ignores that a filesystem has no locks. The user must then avoid garbage collection while a store is in use.

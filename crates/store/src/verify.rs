@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_types::{Result, Sha256};
 
 use crate::entry::Lookup;
-use crate::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES, remove_all};
+use crate::layout::{BUILT, FILES, LAYERS, LOCKS, METADATA, SURROUNDINGS, TREE_FILES};
 use crate::store::Store;
 use crate::{built_wheels, error, sidecar};
 

@@ -18,6 +18,7 @@ use tracing::{debug, instrument};
 use wheelhouse_archive::{Limits, WheelDifference, compare_wheels};
 use wheelhouse_fs::digest;
 use wheelhouse_fs::interruption::blocking;
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_shared_cache::SharedCaches;
 use wheelhouse_store::{LinkMode, Store};
@@ -116,7 +117,7 @@ pub async fn rebuild(job: RebuildJob) -> Result<Vec<RebuiltWheel>> {
             outcome,
         };
         // The rest is removed at the end. All sources of a large set take much space.
-        let _ = blocking(move || Ok(fs_err::remove_dir_all(place))).await?;
+        let _ = blocking(move || Ok(remove_all(&place))).await?;
         (job.progress)(RebuildProgress::Finished(&rebuilt));
         Ok((number, rebuilt))
     });

@@ -32,6 +32,7 @@ use wheelhouse_types::Result;
 use inventory::DirectoryInventory;
 use runner::Runner;
 use wheelhouse_fs::interruption::blocking;
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_fs::scratch::Scratch;
 
 pub use job::{AttestationInputs, CheckProgress, ProgressCallback, VerifyJob, VerifyRequirements};
@@ -101,9 +102,6 @@ fn keep_logs(scratch: Scratch) {
             continue;
         }
         // A temporary file that cannot be removed affects no later run.
-        let _ = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => fs_err::remove_dir_all(path),
-            _ => fs_err::remove_file(path),
-        };
+        let _ = remove_all(&path);
     }
 }

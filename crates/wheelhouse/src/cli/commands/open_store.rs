@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use wheelhouse_types::{Error, Event, Observer, Result};
 
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_fs::scratch::Scratch;
 use wheelhouse_store::Store;
 
@@ -32,10 +33,8 @@ pub(crate) fn remove(directory: Scratch, keep_logs: bool) {
             let path = entry.path();
             if keep_logs && path.ends_with(LOGS) && !is_empty(&path) {
                 kept += 1;
-            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                let _ = std::fs::remove_dir_all(path);
             } else {
-                let _ = std::fs::remove_file(path);
+                let _ = remove_all(&path);
             }
         }
         kept > 0 || std::fs::remove_dir(&root).is_ok()

@@ -30,6 +30,7 @@ use wheelhouse_archive::source_tree::{self, LargeFiles};
 use wheelhouse_archive::surroundings::SurroundingsView;
 use wheelhouse_fs::interruption::blocking;
 use wheelhouse_fs::locks::{self, LockMode};
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_store::StoredFile;
 
 /// A source tree that a build may change. It is removed on drop; until then it is locked, so that no other
@@ -50,7 +51,7 @@ pub(super) struct BuildDir {
 impl Drop for BuildDir {
     fn drop(&mut self) {
         // If this fails, the next process that has the cache for itself removes the directory.
-        let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = remove_all(&self.directory);
         let _ = std::fs::remove_file(lock_path(&self.directory));
     }
 }
@@ -319,16 +320,12 @@ fn unlocked(directory: &Path) -> String {
 
 /// Removes the files of a run that was killed.
 fn clear(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::new(
-            Kind::Build,
-            format!("failed to clear {}", directory.display()),
-        )
-        .caused_by(error)),
-        _ => fs::create_dir_all(directory).context(Kind::Build, || {
-            format!("failed to create {}", directory.display())
-        }),
-    }
+    remove_all(directory).context(Kind::Build, || {
+        format!("failed to clear {}", directory.display())
+    })?;
+    fs::create_dir_all(directory).context(Kind::Build, || {
+        format!("failed to create {}", directory.display())
+    })
 }
 
 #[cfg(test)]
