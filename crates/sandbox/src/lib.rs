@@ -31,5 +31,5 @@ pub use launch::COMMAND;
 pub use launcher::launch;
 pub use mechanism::Mechanism;
 pub use network::NetworkRequests;
-pub use profile::{PathAccess, PathMount, Profile, ResourceLimits};
+pub use profile::{LayeredDirectory, PathAccess, PathMount, Profile, ResourceLimits};
 pub use support::{MissingMechanism, SandboxSupport};

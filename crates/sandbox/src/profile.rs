@@ -1,5 +1,7 @@
 //! The rights of a program.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,9 @@ use crate::mechanism::Mechanism;
 pub struct Profile {
     /// The paths that the program can use. Those below others are allowed, and take precedence.
     pub mounts: Vec<PathMount>,
+    /// Directories below the mounts whose contents are those of several directories. They need
+    /// [`SandboxSupport::layers`](crate::SandboxSupport::layers).
+    pub layered: Vec<LayeredDirectory>,
     /// Paths that the program cannot use although they are below a path that it can read.
     pub hidden: Vec<PathBuf>,
     /// The working directory, as the program sees it.
@@ -48,6 +53,60 @@ pub enum PathAccess {
     Read,
     /// Everything.
     Write,
+}
+
+/// A directory that shows the files of several directories (`overlayfs`). What the program changes is copied before, so that
+/// the layers stay as they are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LayeredDirectory {
+    /// The path in the sandbox.
+    pub inside: PathBuf,
+    /// The directory whose files hide those of the layers, and which receives what the program writes.
+    pub upper: PathBuf,
+    /// The directories below it, the upper ones first.
+    pub layers: Vec<PathBuf>,
+    /// An empty directory on the filesystem of `upper`, which serves only one launch.
+    pub work: PathBuf,
+}
+
+/// The maximum length of the options of a mount: a page with a zero at its end.
+const MAX_MOUNT_OPTIONS: usize = 4095;
+
+impl LayeredDirectory {
+    /// Adds `layer` above the other layers. Returns false, and adds nothing, if the kernel would not take so many or its
+    /// path.
+    pub fn add(&mut self, layer: &Path) -> bool {
+        self.layers.insert(0, layer.to_owned());
+        let is_possible = self.mount_options().is_some();
+        if !is_possible {
+            self.layers.remove(0);
+        }
+        is_possible
+    }
+
+    /// Returns the options of the mount, if the kernel takes them.
+    pub(crate) fn mount_options(&self) -> Option<CString> {
+        let mut options = b"userxattr,volatile".to_vec();
+        let mut add = |prefix: &str, path: &Path| {
+            let path = path.as_os_str().as_bytes();
+            options.extend_from_slice(prefix.as_bytes());
+            options.extend_from_slice(path);
+            // These have a meaning in the options.
+            !path.iter().any(|byte| b",:\\".contains(byte))
+        };
+        let mut prefix = ",lowerdir=";
+        for layer in &self.layers {
+            if !add(prefix, layer) {
+                return None;
+            }
+            prefix = ":";
+        }
+        let is_valid = add(",upperdir=", &self.upper) && add(",workdir=", &self.work);
+        if !is_valid || options.len() > MAX_MOUNT_OPTIONS {
+            return None;
+        }
+        CString::new(options).ok()
+    }
 }
 
 /// The resource limits of a program and its descendants.
@@ -148,6 +207,30 @@ mod tests {
         assert_eq!(inside("/usr/bin/cc"), Path::new("/usr/bin/cc"));
         assert_eq!(inside("/elsewhere"), Path::new("/elsewhere"));
         assert_eq!(inside("/cache/builds/1").as_os_str(), "/build/source");
+    }
+
+    #[test]
+    fn layers_are_added_while_kernel_takes_them() {
+        let mut directory = LayeredDirectory {
+            inside: "/build/environment".into(),
+            upper: "/cache/upper".into(),
+            layers: Vec::new(),
+            work: "/cache/work".into(),
+        };
+        assert!(directory.add(Path::new("/cache/1")));
+        assert!(directory.add(Path::new("/cache/2")));
+        for path in ["/cache/a:b", "/cache/a,b", "/cache/a\\b"] {
+            assert!(!directory.add(Path::new(path)), "{path}");
+        }
+        assert_eq!(
+            directory.mount_options().unwrap().to_str().unwrap(),
+            "userxattr,volatile,lowerdir=/cache/2:/cache/1,upperdir=/cache/upper,workdir=/cache/work"
+        );
+        let long = PathBuf::from("/cache").join("x".repeat(100));
+        let added = std::iter::repeat_with(|| directory.add(&long)).take_while(|added| *added);
+        assert_eq!(added.count(), 37);
+        assert_eq!(directory.layers.len(), 39);
+        assert!(directory.mount_options().is_some());
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub(crate) fn enter(profile: &Profile) -> io::Result<()> {
     root.add_own_files()?;
     root.add_devices()?;
     root.add_mounts()?;
+    root.add_layers()?;
     root.add_processes()?;
     root.replace_system_files()?;
     root.make_read_only()?;
@@ -141,6 +142,22 @@ impl Root<'_> {
                 Some(mount) => self.bind(&mount.outside, inside, Place::Mount(mount.access))?,
                 None => self.hide(inside)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Mounts the directories with layers.
+    fn add_layers(&mut self) -> io::Result<()> {
+        for directory in &self.profile.layered {
+            let target = self.at(&directory.inside);
+            fs_err::create_dir_all(&target)?;
+            let options = directory.mount_options().ok_or(Errno::INVAL);
+            let flags = MountFlags::NOSUID | MountFlags::NODEV;
+            options
+                .and_then(|options| mount("overlay", &target, "overlay", flags, options.as_c_str()))
+                .map_err(|error| about(&directory.inside, error))?;
+            let place = Place::Mount(PathAccess::Write);
+            self.places.push((directory.inside.clone(), place));
         }
         Ok(())
     }

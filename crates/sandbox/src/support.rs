@@ -1,17 +1,19 @@
 //! The protections that this machine can enforce.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::debug;
+use wheelhouse_fs::remove::TemporaryDirectory;
 use wheelhouse_types::request::SandboxMode;
 use wheelhouse_types::sandbox::Protection;
 use wheelhouse_types::{Error, Kind, Result};
 
 use crate::mechanism::Mechanism;
-use crate::profile::{PathAccess, PathMount, Profile};
+use crate::profile::{LayeredDirectory, PathAccess, PathMount, Profile};
 use crate::system_paths;
 
 /// The protections that this machine can enforce.
@@ -21,12 +23,16 @@ pub struct SandboxSupport {
     pub mechanism: Mechanism,
     /// The protections that are enforced, sorted.
     pub protections: Vec<Protection>,
+    /// True if the profile may have [directories with layers](crate::LayeredDirectory) on the filesystem of the scratch
+    /// directory.
+    pub layers: bool,
     /// Why better mechanisms are missing.
     pub missing: Vec<MissingMechanism>,
 }
 
-/// The results of [`SandboxSupport::probe`], by launcher. The machine does not change during a run.
-static KNOWN: Mutex<BTreeMap<PathBuf, SandboxSupport>> = Mutex::new(BTreeMap::new());
+/// The results of [`SandboxSupport::probe`], by the launcher and the device of the scratch directory. The machine does not
+/// change during a run.
+static KNOWN: Mutex<BTreeMap<(PathBuf, Option<u64>), SandboxSupport>> = Mutex::new(BTreeMap::new());
 
 /// A mechanism that does not work here.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,37 +45,48 @@ pub struct MissingMechanism {
 
 impl SandboxSupport {
     /// Finds out what the machine permits, by running `launcher` with each mechanism, the best one first. `scratch` is an
-    /// existing directory for temporary files. The result is kept: further calls for the same launcher run nothing.
+    /// existing directory for temporary files. The result is kept: further calls for the same launcher and filesystem run
+    /// nothing.
     #[must_use]
     pub fn probe(launcher: &Path, scratch: &Path) -> Self {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = fs_err::metadata(scratch).ok().map(|found| found.dev());
         known
-            .entry(launcher.to_owned())
+            .entry((launcher.to_owned(), device))
             .or_insert_with(|| Self::try_mechanisms(launcher, scratch))
             .clone()
     }
 
     fn try_mechanisms(launcher: &Path, scratch: &Path) -> Self {
         let mut missing = Vec::new();
-        for mechanism in [Mechanism::Namespaces, Mechanism::Landlock, Mechanism::None] {
-            match probe(launcher, scratch, mechanism) {
+        for (mechanism, layers) in [
+            (Mechanism::Namespaces, true),
+            (Mechanism::Namespaces, false),
+            (Mechanism::Landlock, false),
+            (Mechanism::None, false),
+        ] {
+            match probe(launcher, scratch, mechanism, layers) {
                 Ok(protections) => {
-                    debug!(%mechanism, ?protections, "found the mechanism of the sandbox");
+                    debug!(%mechanism, layers, ?protections, "found the mechanism of the sandbox");
                     return Self {
                         mechanism,
                         protections,
+                        layers,
                         missing,
                     };
                 }
                 Err(reason) => {
-                    debug!(%mechanism, reason, "the mechanism does not work here");
-                    missing.push(MissingMechanism { mechanism, reason });
+                    debug!(%mechanism, layers, reason, "the mechanism does not work here");
+                    if !layers {
+                        missing.push(MissingMechanism { mechanism, reason });
+                    }
                 }
             }
         }
         Self {
             mechanism: Mechanism::None,
             protections: Vec::new(),
+            layers: false,
             missing,
         }
     }
@@ -109,15 +126,27 @@ fn probe(
     launcher: &Path,
     scratch: &Path,
     mechanism: Mechanism,
+    layers: bool,
 ) -> std::result::Result<Vec<Protection>, String> {
     let directory = tempfile::tempdir_in(scratch).map_err(|error| error.to_string())?;
-    let staging = directory.path().join("root");
-    fs_err::create_dir(&staging).map_err(|error| error.to_string())?;
+    let directory = TemporaryDirectory::from(directory);
+    let [staging, upper, layer, work] =
+        ["root", "upper", "layer", "work"].map(|name| directory.path().join(name));
+    for path in [&staging, &upper, &layer, &work] {
+        fs_err::create_dir(path).map_err(|error| error.to_string())?;
+    }
+    let layered = LayeredDirectory {
+        inside: "/layered".into(),
+        upper,
+        layers: vec![layer],
+        work,
+    };
     let profile = Profile {
         mounts: system_paths::readable()
             .into_iter()
             .map(|path| PathMount::same(path, PathAccess::Read))
             .collect(),
+        layered: layers.then_some(layered).into_iter().collect(),
         directory: "/".into(),
         home: "/".into(),
         staging,
@@ -149,6 +178,7 @@ mod tests {
         let support = SandboxSupport {
             mechanism: Mechanism::None,
             protections: vec![Protection::Network, Protection::SystemCalls],
+            layers: false,
             missing: vec![MissingMechanism {
                 mechanism: Mechanism::Landlock,
                 reason: "not permitted".to_owned(),

@@ -9,6 +9,7 @@ use uv_install_wheel::{InstallState, Layout, LinkMode};
 use uv_preview::Preview;
 use uv_pypi_types::DirectUrl;
 use uv_python::PythonEnvironment;
+use wheelhouse_fs::remove::TemporaryDirectory;
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
 use wheelhouse_types::{Kind, Result};
@@ -22,7 +23,7 @@ use crate::python::legacy;
 pub(crate) struct BuildEnvironment {
     python: PythonEnvironment,
     /// The directory for the files of the build, and for those of the sandbox.
-    outer: tempfile::TempDir,
+    outer: TemporaryDirectory,
     /// The directory for the files of the build.
     directory: PathBuf,
     sandbox: Option<BuildSandbox>,
@@ -44,6 +45,7 @@ impl BuildEnvironment {
         };
         let failed = || format!("failed to build {label}");
         let outer = state.cache.venv_dir().context(Kind::Build, in_cache)?;
+        let outer = TemporaryDirectory::from(outer);
         let directory = outer.path().join("build");
         fs_err::create_dir(&directory).context(Kind::Build, in_cache)?;
         let python = match &state.shared_environment {
@@ -148,7 +150,7 @@ impl BuildEnvironment {
         variables
     }
 
-    /// Replaces the contents of the environment by copies of `unpacked`.
+    /// Replaces the contents of the environment by the files of `unpacked`.
     pub(crate) async fn install(
         &mut self,
         state: &BuildState,
@@ -158,6 +160,9 @@ impl BuildEnvironment {
         let failed = || format!("failed to install the build requirements in {cache}");
         if self.is_filled {
             self.python = create(state, &self.directory).context(Kind::Build, failed)?;
+            if let Some(sandbox) = &mut self.sandbox {
+                sandbox.remove_layers();
+            }
         }
         self.is_filled = !unpacked.is_empty();
         let mut layout = self.python.interpreter().layout();
@@ -166,53 +171,100 @@ impl BuildEnvironment {
             layout.sys_executable = sandbox.inside(&layout.sys_executable);
         }
         let scratch = self.outer.path().to_owned();
+        let wheels = self.find_places(unpacked, &layout);
+        let wheels = wheels.context(Kind::Build, failed)?;
         let installing = tokio::task::spawn_blocking(move || {
             let state = InstallState::new(Preview::default());
-            let mut wheels = unpacked.iter();
-            wheels.try_for_each(|wheel| install(wheel, &layout, &scratch, &state))
+            let mut wheels = wheels.iter();
+            wheels.try_for_each(|wheel| wheel.install(&layout, &scratch, &state))
         });
         let installed = installing.await.context(Kind::Build, failed)?;
         installed.context(Kind::Build, failed)
     }
+
+    /// Finds where each wheel is installed, and makes it a layer of that directory if possible. The files that it has for
+    /// other directories would be visible in a layer.
+    fn find_places(
+        &mut self,
+        wheels: Vec<CachedDist>,
+        layout: &Layout,
+    ) -> Result<Vec<UnpackedWheel>, anyhow::Error> {
+        let find_place = |wheel: CachedDist| {
+            let metadata = uv_install_wheel::installed_dist_info_path(layout, wheel.path())?;
+            let site_packages = metadata.parent().unwrap_or(&metadata).to_owned();
+            let mut has_data = false;
+            for entry in fs_err::read_dir(wheel.path())? {
+                has_data |= is_data(&entry?.path());
+            }
+            let sandbox = self.sandbox.as_mut().filter(|_| !has_data);
+            Ok(UnpackedWheel {
+                is_layer: sandbox.is_some_and(|it| it.add_layer(&site_packages, wheel.path())),
+                wheel,
+                site_packages,
+            })
+        };
+        wheels.into_iter().map(find_place).collect()
+    }
 }
 
-/// Installs a copy of `wheel`, since a hook that writes to its files must not change the cache, and so other builds.
-///
-/// uv can copy, too, but with a temporary directory for each file, and without the file times, so that Python would ignore
-/// the bytecode. So uv installs only the parts of the wheel that it may move or rewrite.
-fn install(
-    wheel: &CachedDist,
-    layout: &Layout,
-    scratch: &Path,
-    state: &InstallState,
-) -> Result<(), anyhow::Error> {
-    let dist_info = uv_install_wheel::installed_dist_info_path(layout, wheel.path())?;
-    let site_packages = dist_info.parent().unwrap_or(&dist_info);
-    fs_err::create_dir_all(site_packages)?;
-    let rest = tempfile::tempdir_in(scratch)?;
-    for entry in fs_err::read_dir(wheel.path())? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let is_rest = path
-            .extension()
-            .is_some_and(|extension| extension == "dist-info" || extension == "data");
-        let into = if is_rest { rest.path() } else { site_packages };
-        copy(&path, &into.join(name))?;
+/// An unpacked wheel to install.
+struct UnpackedWheel {
+    wheel: CachedDist,
+    site_packages: PathBuf,
+    /// True if the files of the packages need no copy.
+    is_layer: bool,
+}
+
+impl UnpackedWheel {
+    /// Installs the wheel. Its files are copied unless it is a layer, since a hook that writes to them must not change the
+    /// cache, and so other builds.
+    ///
+    /// uv can copy, too, but with a temporary directory for each file, and without the file times, so that Python would ignore
+    /// the bytecode. So uv installs only the parts of the wheel that it may move or rewrite.
+    fn install(
+        &self,
+        layout: &Layout,
+        scratch: &Path,
+        state: &InstallState,
+    ) -> Result<(), anyhow::Error> {
+        fs_err::create_dir_all(&self.site_packages)?;
+        let rest = tempfile::tempdir_in(scratch)?;
+        for entry in fs_err::read_dir(self.wheel.path())? {
+            let entry = entry?;
+            let (path, name) = (entry.path(), entry.file_name());
+            if is_metadata(&path) || is_data(&path) {
+                copy(&path, &rest.path().join(name))?;
+            } else if !self.is_layer {
+                copy(&path, &self.site_packages.join(name))?;
+            }
+        }
+        uv_install_wheel::install_wheel(
+            layout,
+            false,
+            rest.path(),
+            self.wheel.filename(),
+            None::<&DirectUrl>,
+            None::<&()>,
+            None::<&()>,
+            Some(INSTALLER),
+            true,
+            LinkMode::Hardlink,
+            state,
+        )?;
+        Ok(())
     }
-    uv_install_wheel::install_wheel(
-        layout,
-        false,
-        rest.path(),
-        wheel.filename(),
-        None::<&DirectUrl>,
-        None::<&()>,
-        None::<&()>,
-        Some(INSTALLER),
-        true,
-        LinkMode::Hardlink,
-        state,
-    )?;
-    Ok(())
+}
+
+/// Returns whether `path` of an unpacked wheel has its metadata.
+fn is_metadata(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "dist-info")
+}
+
+/// Returns whether `path` of an unpacked wheel has files for other directories than that of packages.
+fn is_data(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "data")
 }
 
 /// Copies a file or directory with times and permissions. The filesystem may share the contents until one of both is

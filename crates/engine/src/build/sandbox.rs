@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use uv_python::Interpreter;
+use wheelhouse_fs::remove::remove_all;
 use wheelhouse_sandbox::{
-    Mechanism, NetworkRequests, PathAccess, PathMount, Profile, SandboxSupport, system_paths,
+    LayeredDirectory, Mechanism, NetworkRequests, PathAccess, PathMount, Profile, SandboxSupport,
+    system_paths,
 };
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{Building, SandboxMode, SandboxOptions};
@@ -65,6 +67,8 @@ pub(super) struct BuildSandbox {
     variables: Vec<(OsString, OsString)>,
     /// The protections that are enforced, sorted.
     protections: Vec<Protection>,
+    /// True if directories may have layers.
+    has_layers: bool,
 }
 
 impl BuildSandboxes {
@@ -158,6 +162,7 @@ impl BuildSandboxes {
             scratch: request.scratch.to_owned(),
             variables,
             protections,
+            has_layers: support.layers,
         }))
     }
 
@@ -219,6 +224,36 @@ impl BuildSandbox {
         self.profile.mounts.extend(mounts);
     }
 
+    /// Lets hooks see the files of `layer` in `directory`, too, so that they need not be copied. Returns false if that is not
+    /// possible.
+    pub(super) fn add_layer(&mut self, directory: &Path, layer: &Path) -> bool {
+        if !self.has_layers {
+            return false;
+        }
+        let layered = &mut self.profile.layered;
+        let number = layered.len();
+        let known = layered.iter_mut().find(|known| known.upper == directory);
+        if let Some(known) = known {
+            return known.add(layer);
+        }
+        let mut new = LayeredDirectory {
+            inside: self.profile.inside(directory),
+            upper: directory.to_owned(),
+            layers: Vec::new(),
+            work: self.outer.join(format!("work-{number}")),
+        };
+        let is_added = new.add(layer);
+        if is_added {
+            self.profile.layered.push(new);
+        }
+        is_added
+    }
+
+    /// Removes all layers.
+    pub(super) fn remove_layers(&mut self) {
+        self.profile.layered.clear();
+    }
+
     /// Returns where hooks see `path`.
     pub(super) fn inside(&self, path: &Path) -> PathBuf {
         self.profile.inside(path)
@@ -247,6 +282,10 @@ impl BuildSandbox {
         let mut profile = self.profile.clone();
         profile.mounts.extend(wheels.map(wheels_mount));
         profile.directory = profile.inside(directory);
+        for layered in &profile.layered {
+            remove_all(&layered.work)?;
+            fs_err::create_dir(&layered.work)?;
+        }
         let words = profile.launcher_words(&self.outer.join("profile.json"))?;
         Ok((&self.launcher, words))
     }

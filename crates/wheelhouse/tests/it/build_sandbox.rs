@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use crate::support::sandbox::build_arguments;
-use crate::support::{Index, RunResult, Sandbox, Sdist, process, python_literal, tree};
+use crate::support::{Index, RunResult, Sandbox, Sdist, Wheel, process, python_literal, tree};
 
 /// Defines `attempt(name, action)`, which prints whether the action succeeded.
 const ATTEMPT: &str = "\
@@ -32,6 +32,8 @@ enum Machine {
     Namespaces,
     /// Only Landlock and seccomp are permitted, as in a restricted container.
     Restricted,
+    /// Namespaces are permitted, and modes of files apply to the user even if that is root.
+    Ordinary,
 }
 
 const MACHINES: [Machine; 2] = [Machine::Namespaces, Machine::Restricted];
@@ -41,6 +43,17 @@ fn build(sandbox: &Sandbox, machine: Machine, script: &str, options: &[&str]) ->
     let index = Index::start();
     let script = format!("{ATTEMPT}{script}");
     index.add_sdist(&Sdist::new("gamma", "1.0").static_metadata().script(&script));
+    build_from(&index, sandbox, machine, "gamma", options)
+}
+
+/// Builds `package` from `index`.
+fn build_from(
+    index: &Index,
+    sandbox: &Sandbox,
+    machine: Machine,
+    package: &str,
+    options: &[&str],
+) -> RunResult {
     let program = env!("CARGO_BIN_EXE_wheelhouse");
     let mut command = match machine {
         Machine::Namespaces => sandbox.command(program),
@@ -58,10 +71,15 @@ fn build(sandbox: &Sandbox, machine: Machine, script: &str, options: &[&str]) ->
             ]);
             command
         }
+        Machine::Ordinary => {
+            let mut command = sandbox.command("setpriv");
+            command.args(["--bounding-set", "-all", "--inh-caps", "-all", program]);
+            command
+        }
     };
     command
-        .args(build_arguments(&index, &sandbox.out(), &sandbox.cache()))
-        .args(["gamma", "-v"])
+        .args(build_arguments(index, &sandbox.out(), &sandbox.cache()))
+        .args([package, "-v"])
         .args(options);
     sandbox.spawn(command).finish()
 }
@@ -161,6 +179,87 @@ fn lets_backend_write_its_own_directories() {
         let run = build(&sandbox, machine, script, &["--sandbox", "require"]);
         run.assert_success();
         assert_attempts(&run, 6, true);
+    }
+}
+
+/// Hooks see the changes of earlier hooks of their build, and none of other builds.
+#[test]
+#[cfg_attr(not(feature = "test-namespaces"), ignore = "requires namespaces")]
+fn changes_of_build_requirements_stay_in_their_build() {
+    let script = format!(
+        "{ATTEMPT}\
+         import tool\n\
+         root = os.path.dirname(tool.__file__)\n\
+         def path(name): return os.path.join(root, name)\n\
+         def read():\n    \
+             text = open(path('api.py')).read()\n    \
+             if text != 'good = 1': raise OSError(text)\n\
+         attempt('read', read)\n\
+         attempt('bytecode', lambda: open(tool.__cached__).close())\n\
+         attempt('edit', lambda: open(path('api.py'), 'r+').write('evil'))\n\
+         attempt('mode', lambda: os.chmod(path('__init__.py'), 0o755))\n\
+         attempt('remove', lambda: os.remove(path('other.py')))\n\
+         attempt('replace', lambda: os.mkdir(path('other.py')))\n\
+         attempt('rename', lambda: os.rename(path('moved.py'), path('new.py')))\n\
+         attempt('add', lambda: open(path('other.py/x'), 'w').write('evil'))\n\
+         attempt('list', lambda: os.listdir(path('other.py'))[0])"
+    );
+    for machine in MACHINES {
+        let (index, sandbox) = (Index::start(), Sandbox::new());
+        let tool = Wheel::new("tool", "1.0").file("tool/__init__.py", "");
+        let tool = tool.file("tool/api.py", "good = 1");
+        index.add(&tool.file("tool/other.py", "").file("tool/moved.py", ""));
+        for package in ["gamma", "delta"] {
+            let source = Sdist::new(package, "1.0").requires("tool");
+            index.add_sdist(&source.static_metadata().script(&script));
+            let options = ["--sandbox", "require"];
+            let run = build_from(&index, &sandbox, machine, package, &options);
+            run.assert_success();
+            assert_attempts(&run, 9, true);
+        }
+    }
+}
+
+/// More build requirements than the kernel takes as layers.
+#[test]
+#[cfg_attr(not(feature = "test-namespaces"), ignore = "requires namespaces")]
+fn backend_may_have_many_requirements() {
+    let (index, sandbox) = (Index::start(), Sandbox::new());
+    let names: Vec<String> = (0..80).map(|number| format!("tool{number}")).collect();
+    let mut source = Sdist::new("gamma", "1.0").static_metadata();
+    for name in &names {
+        index.add(&Wheel::new(name, "1.0"));
+        source = source.requires(name);
+    }
+    let script =
+        format!("{ATTEMPT}attempt('import', lambda: [__import__(name) for name in {names:?}])");
+    index.add_sdist(&source.script(&script));
+    let run = build_from(&index, &sandbox, Machine::Namespaces, "gamma", &[]);
+    run.assert_success();
+    assert_attempts(&run, 1, true);
+}
+
+/// Go's module cache, for example, has directories that their owner may not change.
+#[test]
+#[cfg_attr(not(feature = "test-namespaces"), ignore = "requires namespaces")]
+fn directories_without_rights_are_removed() {
+    let sandbox = Sandbox::new();
+    let script = "\
+        for directory in ('.', os.path.expanduser('~'), os.environ['TMPDIR']):\n    \
+            path = os.path.join(directory, 'a/b')\n    \
+            attempt('make', lambda: os.makedirs(path))\n    \
+            open(os.path.join(path, 'c'), 'w').close()\n    \
+            os.chmod(path, 0o500)\n    \
+            os.chmod(os.path.dirname(path), 0)\n\
+        sys.exit(1)";
+    for _ in 0..2 {
+        let run = build(&sandbox, Machine::Ordinary, script, &[]);
+        run.assert_exit(5);
+        assert_attempts(&run, 1, true);
+        for directory in ["builds", "uv/builds-v0"] {
+            let entries = std::fs::read_dir(sandbox.cache().join(directory)).unwrap();
+            assert_eq!(entries.count(), 0, "{directory}");
+        }
     }
 }
 
