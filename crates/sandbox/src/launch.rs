@@ -1,7 +1,7 @@
 //! The command line of the launcher: `wheelhouse COMMAND STEP PROFILE [PROGRAM ARGUMENT...]`. The steps are `run`, and `init`,
 //! which runs in new namespaces. Without a program, the launcher prints the protections that it would have.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -44,12 +44,13 @@ impl Launch {
         Ok((step, launch))
     }
 
-    /// Returns a command for this program, whatever its file is called and even if the file was replaced.
-    pub(crate) fn own_program(&self, step: &OsStr) -> Command {
+    /// Returns a command that runs the step [`INIT`] of this program, whatever its file is called and even if the file was
+    /// replaced.
+    pub(crate) fn init(&self) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command
             .arg(COMMAND)
-            .arg(step)
+            .arg(INIT)
             .arg(&self.profile_file)
             .args(&self.words);
         command

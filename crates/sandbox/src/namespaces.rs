@@ -10,7 +10,6 @@
 //!
 //! The first two share a socket, and each ends when the other has closed its end.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -26,7 +25,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 use serde::{Deserialize, Serialize};
 use wheelhouse_types::sandbox::Protection;
 
-use crate::launch::{self, INIT, Launch};
+use crate::launch::{self, Launch};
 use crate::profile::Profile;
 use crate::root::{self, USER};
 use crate::system_calls::{self, Sockets};
@@ -61,7 +60,7 @@ pub(crate) fn supervise(launch: &Launch) -> io::Result<ExitCode> {
         .map_err(|error| annotated("user namespaces are not permitted", &error))?;
     let (ours, theirs) = UnixStream::pair()?;
     let mut init = launch
-        .own_program(OsStr::new(INIT))
+        .init()
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()?;
     let mut ended = None;

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// The size of the largest chunk of a file, in bytes.
-const LARGEST_CHUNK: usize = 256 << 10;
+const LARGEST_CHUNK: usize = 1 << 20;
 
 /// Stands for the bytes of a file. Never read, so that it takes no memory.
 static PLACEHOLDER: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; LARGEST_CHUNK].into());
