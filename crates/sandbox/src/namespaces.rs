@@ -31,8 +31,10 @@ use crate::root::{self, USER};
 use crate::system_calls::{self, Sockets};
 use crate::{limits, network};
 
-/// The rights that [`init`] needs until it has prepared the namespaces.
+/// The rights that [`init`] needs until it has prepared the namespaces. `DAC_OVERRIDE` is for the working directory of layers, which
+/// the kernel creates without any permissions.
 const CAPABILITIES: CapabilitySet = CapabilitySet::SYS_ADMIN
+    .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::SETPCAP);

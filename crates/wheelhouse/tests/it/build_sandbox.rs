@@ -182,7 +182,18 @@ fn lets_backend_write_its_own_directories() {
     }
 }
 
-/// Hooks see the changes of earlier hooks of their build, and none of other builds.
+/// Returns whether the filesystem of `sandbox` may have layers, as `mount` finds out.
+fn may_have_layers(sandbox: &Sandbox) -> bool {
+    let mut command = sandbox.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-ec"]);
+    let mount = "mkdir lower upper work layered\n\
+                 options=lowerdir=lower,upperdir=upper,workdir=work,userxattr,volatile\n\
+                 mount -t overlay -o $options overlay layered";
+    command.arg(mount).current_dir(sandbox.path(""));
+    sandbox.spawn(command).finish().status.success()
+}
+
+/// Hooks see their own changes, and none of other builds.
 #[test]
 #[cfg_attr(not(feature = "test-namespaces"), ignore = "requires namespaces")]
 fn changes_of_build_requirements_stay_in_their_build() {
@@ -202,13 +213,15 @@ fn changes_of_build_requirements_stay_in_their_build() {
          attempt('replace', lambda: os.mkdir(path('other.py')))\n\
          attempt('rename', lambda: os.rename(path('moved.py'), path('new.py')))\n\
          attempt('add', lambda: open(path('other.py/x'), 'w').write('evil'))\n\
-         attempt('list', lambda: os.listdir(path('other.py'))[0])"
+         attempt('list', lambda: os.listdir(path('other.py'))[0])\n\
+         print('LAYERS', os.path.ismount(os.path.dirname(root)))"
     );
     for machine in MACHINES {
         let (index, sandbox) = (Index::start(), Sandbox::new());
         let tool = Wheel::new("tool", "1.0").file("tool/__init__.py", "");
         let tool = tool.file("tool/api.py", "good = 1");
         index.add(&tool.file("tool/other.py", "").file("tool/moved.py", ""));
+        let has_layers = machine == Machine::Namespaces && may_have_layers(&sandbox);
         for package in ["gamma", "delta"] {
             let source = Sdist::new(package, "1.0").requires("tool");
             index.add_sdist(&source.static_metadata().script(&script));
@@ -216,6 +229,12 @@ fn changes_of_build_requirements_stay_in_their_build() {
             let run = build_from(&index, &sandbox, machine, package, &options);
             run.assert_success();
             assert_attempts(&run, 9, true);
+            let line = if has_layers {
+                "LAYERS True"
+            } else {
+                "LAYERS False"
+            };
+            assert!(run.stderr.contains(line), "{line}: {}", run.stderr);
         }
     }
 }
