@@ -73,7 +73,7 @@ fn build_from(
         }
         Machine::Ordinary => {
             let mut command = sandbox.command("setpriv");
-            command.args(["--bounding-set", "-all", "--inh-caps", "-all", program]);
+            command.args(["--bounding-set", "-all", program]);
             command
         }
     };
