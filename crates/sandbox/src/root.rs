@@ -150,7 +150,10 @@ impl Root<'_> {
     fn add_layers(&mut self) -> io::Result<()> {
         for directory in &self.profile.layered {
             let target = self.at(&directory.inside);
-            fs_err::create_dir_all(&target)?;
+            // An earlier program may have put a link there, which the kernel would follow to a directory outside.
+            if fs_err::canonicalize(&target)? != target {
+                return Err(about(&directory.inside, Errno::LOOP));
+            }
             let options = directory.mount_options().ok_or(Errno::INVAL);
             let flags = MountFlags::NOSUID | MountFlags::NODEV;
             options

@@ -136,7 +136,7 @@ fn probe(
         fs_err::create_dir(path).map_err(|error| error.to_string())?;
     }
     let layered = LayeredDirectory {
-        inside: "/layered".into(),
+        inside: "/dev/shm".into(),
         upper,
         layers: vec![layer],
         work,

@@ -227,7 +227,7 @@ impl BuildSandbox {
     /// Lets hooks see the files of `layer` in `directory`, too, so that they need not be copied. Returns false if that is not
     /// possible.
     pub(super) fn add_layer(&mut self, directory: &Path, layer: &Path) -> bool {
-        if !self.has_layers {
+        if !self.has_layers || !self.is_without_links(directory) {
             return false;
         }
         let layered = &mut self.profile.layered;
@@ -247,6 +247,18 @@ impl BuildSandbox {
             self.profile.layered.push(new);
         }
         is_added
+    }
+
+    /// Returns whether no part of `directory` below that of the build is a symbolic link.
+    fn is_without_links(&self, directory: &Path) -> bool {
+        let (real, scratch) = (
+            fs_err::canonicalize(directory),
+            fs_err::canonicalize(&self.scratch),
+        );
+        match (real, scratch, directory.strip_prefix(&self.scratch)) {
+            (Ok(real), Ok(scratch), Ok(below)) => real == scratch.join(below),
+            _ => false,
+        }
     }
 
     /// Removes all layers.
