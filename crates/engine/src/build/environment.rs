@@ -9,7 +9,7 @@ use uv_install_wheel::{InstallState, Layout, LinkMode};
 use uv_preview::Preview;
 use uv_pypi_types::DirectUrl;
 use uv_python::PythonEnvironment;
-use wheelhouse_fs::remove::TemporaryDirectory;
+use wheelhouse_fs::remove::{TemporaryDirectory, remove_all};
 use wheelhouse_types::error::Context as _;
 use wheelhouse_types::request::{DEFAULT_EPOCH, SOURCE_DATE_EPOCH};
 use wheelhouse_types::{Kind, Result};
@@ -31,8 +31,8 @@ pub(crate) struct BuildEnvironment {
     variables: Vec<(OsString, OsString)>,
     /// Flags that are added to variables, because they differ between machines.
     path_maps: Vec<(&'static str, String)>,
-    /// True if something is installed.
-    is_filled: bool,
+    /// True if requirements were installed, so that hooks may have run since.
+    is_used: bool,
 }
 
 impl BuildEnvironment {
@@ -72,7 +72,7 @@ impl BuildEnvironment {
             directory,
             path_maps: Vec::new(),
             sandbox,
-            is_filled: false,
+            is_used: false,
         })
     }
 
@@ -158,13 +158,15 @@ impl BuildEnvironment {
     ) -> Result<()> {
         let cache = state.cache.root().display();
         let failed = || format!("failed to install the build requirements in {cache}");
-        if self.is_filled {
+        if self.is_used {
+            // Hooks may have put links there, which an installation would follow.
+            remove_all(&environment_root(&self.directory)).context(Kind::Build, failed)?;
             self.python = create(state, &self.directory).context(Kind::Build, failed)?;
             if let Some(sandbox) = &mut self.sandbox {
                 sandbox.remove_layers();
             }
         }
-        self.is_filled = !unpacked.is_empty();
+        self.is_used = true;
         let mut layout = self.python.interpreter().layout();
         if let Some(sandbox) = &self.sandbox {
             // The first line of scripts names it.
