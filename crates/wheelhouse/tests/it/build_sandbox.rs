@@ -239,6 +239,38 @@ fn changes_of_build_requirements_stay_in_their_build() {
     }
 }
 
+/// A backend puts links in place of its environment before it reports a requirement, which is installed there.
+#[test]
+#[cfg_attr(not(feature = "test-namespaces"), ignore = "requires namespaces")]
+fn installs_no_requirement_through_links() {
+    for machine in MACHINES {
+        for part in ["environment", "environment/lib", "site-packages"] {
+            let (index, sandbox) = (Index::start(), Sandbox::new());
+            let home = sandbox.path("home");
+            index.add(&Wheel::new("tool", "1.0"));
+            let source = Sdist::new("gamma", "1.0").static_metadata().reports("tool");
+            index.add_sdist(&source.report_script(&format!(
+                "site = sysconfig.get_path('purelib')\n\
+                 root = os.path.dirname(os.path.dirname(os.path.dirname(site)))\n\
+                 parts = {{'environment': root, 'environment/lib': os.path.join(root, 'lib')}}\n\
+                 place = parts.get('{part}', site)\n\
+                 os.rename(place, place + '-before')\n\
+                 os.symlink({home}, place)",
+                home = python_literal(&home)
+            )));
+            let before = tree::read(&home);
+            let _ = build_from(
+                &index,
+                &sandbox,
+                machine,
+                "gamma",
+                &["--sandbox", "require"],
+            );
+            tree::assert_same(&tree::read(&home), &before);
+        }
+    }
+}
+
 /// More build requirements than the kernel takes as layers.
 #[test]
 #[cfg_attr(not(feature = "test-namespaces"), ignore = "requires namespaces")]

@@ -11,6 +11,7 @@ import zipfile
 PLATFORM = WHOSE
 
 def get_requires_for_build_wheel(config_settings=None):
+    REPORT_SCRIPT
     return REPORTS
 
 

@@ -20,6 +20,7 @@ pub(crate) struct Sdist {
     platform_wheel: bool,
     requires: Vec<String>,
     reports: Vec<String>,
+    report_script: String,
     members: Vec<Member>,
 }
 
@@ -33,6 +34,7 @@ impl Sdist {
             platform_wheel: false,
             requires: Vec::new(),
             reports: Vec::new(),
+            report_script: "pass".to_owned(),
             members: Vec::new(),
         }
     }
@@ -67,6 +69,12 @@ impl Sdist {
         self
     }
 
+    /// Sets the Python code that `get_requires_for_build_wheel` runs first.
+    pub(crate) fn report_script(mut self, python: &str) -> Self {
+        python.clone_into(&mut self.report_script);
+        self
+    }
+
     /// Adds a member to the archive unchanged.
     pub(crate) fn member(mut self, member: Member) -> Self {
         self.members.push(member);
@@ -92,11 +100,10 @@ impl Sdist {
             "[build-system]\nrequires = {:?}\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
             self.requires
         );
-        let body: Vec<String> = self
-            .script
-            .lines()
-            .map(|line| format!("    {line}"))
-            .collect();
+        let indented = |script: &str| {
+            let lines = script.lines().map(|line| format!("    {line}"));
+            lines.collect::<Vec<_>>().join("\n")
+        };
         let platform = if self.platform_wheel {
             "sysconfig.get_platform().replace('-', '_').replace('.', '_')"
         } else {
@@ -104,7 +111,8 @@ impl Sdist {
         };
         let backend = BACKEND
             .replace("WHOSE", platform)
-            .replace("    SCRIPT", &body.join("\n"))
+            .replace("    REPORT_SCRIPT", &indented(&self.report_script))
+            .replace("    SCRIPT", &indented(&self.script))
             .replace("REPORTS", &format!("{:?}", self.reports));
         vec![
             ("PKG-INFO", metadata),
