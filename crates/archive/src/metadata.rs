@@ -44,10 +44,9 @@ pub fn values(text: &str, name: &str) -> Vec<String> {
 /// Returns the first value of the field `name`, unless it is empty.
 #[must_use]
 pub fn value(text: &str, name: &str) -> Option<String> {
-    values(text, name)
-        .into_iter()
-        .next()
-        .filter(|value| !value.is_empty())
+    let mut fields = fields(text);
+    let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+    (!value.is_empty()).then(|| value.into_owned())
 }
 
 #[cfg(test)]

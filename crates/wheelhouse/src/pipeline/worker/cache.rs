@@ -91,7 +91,11 @@ pub(in crate::pipeline) fn is_wheel_of(
     let Some(metadata) = store.metadata(&stored.sha256) else {
         return false;
     };
-    let metadata = String::from_utf8_lossy(&metadata);
+    is_metadata_of(&metadata, distribution)
+}
+
+fn is_metadata_of(metadata: &[u8], distribution: &Distribution) -> bool {
+    let metadata = String::from_utf8_lossy(metadata);
     let value = |field| wheelhouse_archive::metadata::value(&metadata, field).unwrap_or_default();
     let version = distribution.version.as_ref();
     value("Name").parse().as_ref() == Ok(&distribution.name)
@@ -138,8 +142,8 @@ pub(in crate::pipeline) fn find_built_wheel(
         filename.name == distribution.name && version.is_none_or(|it| *it == filename.version)
     });
     if has_name
-        && CoreMetadata::read(store, &stored, &built.filename).is_ok()
-        && is_wheel_of(store, &stored, distribution)
+        && CoreMetadata::read(store, &stored, &built.filename)
+            .is_ok_and(|metadata| is_metadata_of(&metadata.bytes, distribution))
     {
         debug!(%distribution, hit = true, filename = built.filename, "looked up a built wheel in the cache");
         return Ok(Some((built, stored)));
