@@ -16,5 +16,16 @@ fn main() -> ExitCode {
     {
         return wheelhouse_sandbox::launch(arguments);
     }
+    #[cfg(target_os = "linux")]
+    register_barriers();
     ExitCode::from(wheelhouse::cli::main(std::env::args_os()))
+}
+
+/// Registers for the memory barriers of uv's concurrent maps, membarrier(2), as they do themselves. The kernel does this at
+/// once for a process with one thread; for others it waits for all processors, some 10 ms.
+#[cfg(target_os = "linux")]
+fn register_barriers() {
+    use rustix::thread::{MembarrierCommand, membarrier};
+    // Maps use other barriers on a kernel that refuses.
+    let _ = membarrier(MembarrierCommand::RegisterPrivateExpedited);
 }
