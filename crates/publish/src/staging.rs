@@ -26,7 +26,7 @@ use crate::wheelhouse::FilePlacer;
 /// The number of concurrent flushes: file systems commit them together.
 const FLUSH_THREADS: usize = 8;
 
-/// The number of files from which flushing the whole file system is faster than flushing each file.
+/// The number of files or directories from which flushing the whole file system is faster than flushing each of them.
 const SYNCFS_THRESHOLD: usize = 64;
 
 /// The modification time, since the Unix epoch, that a placer gives to wheels and sdists. A later write changes it.
@@ -251,13 +251,7 @@ pub(crate) fn stage<'a>(
         staged.push(StagedFile { temporary, name });
     }
     let paths: Vec<&Path> = staged.iter().map(|file| &*file.temporary).collect();
-    let all_flushed = paths.len() >= SYNCFS_THRESHOLD
-        && fs_ops
-            .flush_all(root)
-            .map_err(|error| write_error(root, error))?;
-    if !all_flushed {
-        flush(fs_ops, &paths)?;
-    }
+    flush(fs_ops, root, &paths)?;
     Ok(staged)
 }
 
@@ -280,7 +274,7 @@ pub(crate) fn rename_staged(
         fs_ops.rename(&file.temporary, &target).map_err(failed)?;
     }
     let directories: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
-    flush(fs_ops, &directories)
+    flush(fs_ops, root, &directories)
 }
 
 /// Returns the path of a temporary file that contains `label`. Only the holder of the directory's lock creates such
@@ -289,8 +283,13 @@ pub(crate) fn temporary_path(root: &Path, label: &str) -> PathBuf {
     root.join(format!("{TEMPORARY_PREFIX}{label}.tmp"))
 }
 
-/// Flushes `paths` to the disk.
-pub(crate) fn flush(fs_ops: &dyn FsOps, paths: &[&Path]) -> Result<()> {
+/// Flushes `paths` below `root` to the disk.
+pub(crate) fn flush(fs_ops: &dyn FsOps, root: &Path, paths: &[&Path]) -> Result<()> {
+    if paths.len() >= SYNCFS_THRESHOLD
+        && (fs_ops.flush_all(root)).map_err(|error| write_error(root, error))?
+    {
+        return Ok(());
+    }
     let chunk_size = paths.len().div_ceil(FLUSH_THREADS).max(1);
     let chunks: Vec<_> = paths.chunks(chunk_size).collect();
     let flush_chunk = |chunk: &&[&Path]| {
