@@ -3,7 +3,6 @@
 use url::Url;
 
 use crate::index::lenient_pages::LenientPages;
-use crate::index::page_links::PageLinks;
 
 /// Parses `bytes` as an index page in JSON or HTML, with each of its files.
 ///
@@ -11,5 +10,5 @@ use crate::index::page_links::PageLinks;
 /// Never; fuzzing verifies that.
 pub fn page(is_json: bool, bytes: &[u8]) {
     let url = Url::parse("https://host/simple/alpha/").expect("it is a URL");
-    LenientPages::new(PageLinks::default()).read_bytes(is_json, bytes, &url);
+    LenientPages::default().read_bytes(is_json, bytes, &url);
 }

@@ -16,7 +16,7 @@ use crate::index::lenient_pages::LenientPages;
 use crate::index::locked_files::LockedFiles;
 use crate::index::metadata_digests::MetadataDigests;
 use crate::index::page_links::PageLinks;
-use crate::index::page_records::PageRecords;
+use crate::index::page_records::{PageRecords, PageRedirects};
 use crate::index::{IndexOptions, IndexState};
 use crate::network::client;
 use crate::network::clients::{Clients, PageMiddleware};
@@ -56,12 +56,14 @@ impl EngineState {
         let locations = client::locations(&request.indexes, &request.network, refresh)?;
         let credentials = UrlCredentials::of(&request);
         let plain_http = PlainHttp::new(plain_http::trusted_hosts(&request.network.trusted_hosts)?);
-        let pages = LenientPages::new(PageLinks(plain_http.clone()));
+        let redirects = PageRedirects::default();
+        let pages = LenientPages::new(PageLinks(plain_http.clone()), redirects.clone());
         let digests = cache.bucket(CacheBucket::Simple).join("metadata-digests");
         let records = Arc::new(PageRecords::new(
             cache.bucket(CacheBucket::Simple).join("page-records"),
+            redirects.clone(),
         ));
-        let checks = MetadataDigests::new(digests, PageLinks(plain_http.clone()));
+        let checks = MetadataDigests::new(digests, PageLinks(plain_http.clone()), redirects);
         let middleware = PageMiddleware {
             checks: Arc::new(checks.with_records(Arc::clone(&records))),
             lenient: Arc::new(pages.clone()),

@@ -21,8 +21,8 @@ pub(crate) fn is_wheel_of(filename: &str, package: &PackageName) -> Option<bool>
     )
 }
 
-/// Finds the foreign wheels on a page, judged by the package in its URL. Since a redirect may lead to a URL without the
-/// package, wheels are foreign only if the page has one of the package, too.
+/// Finds the foreign wheels on a page, judged by the package in the URL that was requested. They are removed only if the page
+/// has a wheel of the package, too: a page without any is another one, and is refused.
 pub(crate) struct ForeignWheels {
     package: Option<PackageName>,
     has_own: bool,
@@ -30,8 +30,8 @@ pub(crate) struct ForeignWheels {
 }
 
 impl ForeignWheels {
-    pub(crate) fn new(page: &Url) -> Self {
-        let mut segments = page.path_segments();
+    pub(crate) fn new(requested: &Url) -> Self {
+        let mut segments = requested.path_segments();
         let last = segments
             .as_mut()
             .and_then(|segments| segments.rfind(|segment| !segment.is_empty()));
@@ -63,18 +63,30 @@ impl ForeignWheels {
     }
 }
 
-/// Returns the first wheel on a parsed `page` that is not one of `package`.
+/// Returns the first wheel on the parsed `page` of a directory that is not one of `package`.
 pub(crate) fn first(page: &MetadataFormat, package: &PackageName) -> Option<String> {
-    let MetadataFormat::Simple(page) = page else {
-        return None;
+    wheels(page).find(|wheel| is_wheel_of(wheel, package) == Some(false))
+}
+
+/// Returns a wheel on the parsed `page` of a server if it is not one of `package`: then none is, because [`ForeignWheels`] are
+/// removed from the page before uv reads it.
+pub(crate) fn other_page(page: &MetadataFormat, package: &PackageName) -> Option<String> {
+    let wheel = wheels(page).next()?;
+    (is_wheel_of(&wheel, package) == Some(false)).then_some(wheel)
+}
+
+/// Returns the file names of the wheels on a parsed `page`.
+fn wheels(page: &MetadataFormat) -> impl Iterator<Item = String> {
+    let page = match page {
+        MetadataFormat::Simple(page) => Some(page),
+        MetadataFormat::Flat(_) => None,
     };
-    let wheels = page.iter().flat_map(|datum| datum.files.wheels.iter());
-    let mut wheels = wheels.map(|wheel| {
+    let versions = page.into_iter().flat_map(|page| page.iter());
+    let wheels = versions.flat_map(|datum| datum.files.wheels.iter());
+    wheels.map(|wheel| {
         let wheel = rkyv::deserialize::<_, rkyv::rancor::Error>(wheel);
-        wheel.expect("uv wrote it")
-    });
-    let foreign = wheels.find(|wheel| is_wheel_of(wheel.filename(), package) == Some(false));
-    foreign.map(|wheel| wheel.filename().to_owned())
+        wheel.expect("uv wrote it").filename().to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use uv_pypi_types::ProjectStatus;
 use super::foreign_files::ForeignWheels;
 use super::page_html::{files_of_html, html_page, status_of_html};
 use super::page_links::PageLinks;
+use super::page_records::PageRedirects;
 use super::skipped_files::SkippedFiles;
 use super::usable_file::usable_file;
 use crate::network::client::{JSON_PAGE as JSON, PageKind};
@@ -52,6 +53,7 @@ pub(crate) fn is_login_page(html: &str, package: &PackageName) -> bool {
 pub(crate) struct LenientPages {
     skipped: SkippedFiles,
     links: PageLinks,
+    redirects: PageRedirects,
 }
 
 #[async_trait::async_trait]
@@ -72,9 +74,12 @@ impl Middleware for LenientPages {
 }
 
 impl LenientPages {
-    pub(crate) fn new(links: PageLinks) -> Self {
-        let skipped = SkippedFiles::default();
-        Self { skipped, links }
+    pub(crate) fn new(links: PageLinks, redirects: PageRedirects) -> Self {
+        Self {
+            skipped: SkippedFiles::default(),
+            links,
+            redirects,
+        }
     }
 
     pub(crate) fn skipped(&self) -> &SkippedFiles {
@@ -145,7 +150,7 @@ impl LenientPages {
 
     /// Returns those of the `listed` files that uv can read.
     fn usable(&self, listed: Vec<Value>, url: &Url, kind: PageKind) -> Vec<Value> {
-        let mut judge = ForeignWheels::new(url);
+        let mut judge = ForeignWheels::new(&self.redirects.requested(url));
         if kind == PageKind::Index {
             for file in &listed {
                 judge.see(name_of(file));

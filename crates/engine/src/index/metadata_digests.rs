@@ -23,7 +23,7 @@ use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{Error, Kind};
 
 use super::page_links::PageLinks;
-use super::page_records::PageRecords;
+use super::page_records::{PageRecords, PageRedirects};
 use super::page_statements::{Digest, PageStatements};
 use crate::error::EngineError;
 use crate::network::client::{JSON_PAGE, PageKind};
@@ -39,6 +39,7 @@ const ENTRY: usize = size_of::<Key>() + size_of::<Digest>();
 pub(crate) struct MetadataDigests {
     directory: PathBuf,
     links: PageLinks,
+    redirects: PageRedirects,
     known: Mutex<AnnouncedDigests>,
     records: Option<Arc<PageRecords>>,
 }
@@ -52,10 +53,11 @@ struct AnnouncedDigests {
 
 impl MetadataDigests {
     /// Stores digests below `directory`.
-    pub(crate) fn new(directory: PathBuf, links: PageLinks) -> Self {
+    pub(crate) fn new(directory: PathBuf, links: PageLinks, redirects: PageRedirects) -> Self {
         Self {
             directory,
             links,
+            redirects,
             known: Mutex::default(),
             records: None,
         }
@@ -147,7 +149,8 @@ impl Middleware for MetadataDigests {
             && response.status() == StatusCode::OK
         {
             let (mut response, body) = whole(response).await?;
-            let page = PageStatements::read(&self.links, &response, &body);
+            let requested = self.redirects.requested(&url);
+            let page = PageStatements::read(&self.links, &requested, &response, &body);
             if kind == PageKind::Index
                 && let Some(records) = &self.records
             {
@@ -169,10 +172,8 @@ impl Middleware for MetadataDigests {
         }
         if response.status().is_redirection() {
             self.follow(&url, &response);
-            if let (Some(_), Some(records)) = (kind, &self.records)
-                && let Some(target) = redirect_target(&response)
-            {
-                records.follow(&url, &target);
+            if let (Some(_), Some(target)) = (kind, redirect_target(&response)) {
+                self.redirects.follow(&url, &target);
             }
             return Ok(response);
         }

@@ -7,7 +7,7 @@ use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -65,37 +65,47 @@ impl PageRecord {
     }
 }
 
+/// The pages that were redirected in this run, by their targets.
+#[derive(Clone, Default)]
+pub(crate) struct PageRedirects(Arc<Mutex<HashMap<Url, Url>>>);
+
+impl PageRedirects {
+    /// Records that the page at `url` is at `target`.
+    pub(crate) fn follow(&self, url: &Url, target: &Url) {
+        let requested = self.requested(url);
+        let mut redirects = self.0.lock().expect("no panic while locked");
+        redirects.insert(key(target), requested);
+    }
+
+    /// Returns the URL of the page that was requested when `url` responds, without credentials and fragment. uv composes
+    /// it, so it ends with the name of the package.
+    pub(crate) fn requested(&self, url: &Url) -> Url {
+        let redirects = self.0.lock().expect("no panic while locked");
+        let page = key(url);
+        redirects.get(&page).cloned().unwrap_or(page)
+    }
+}
+
 /// The records of the pages seen so far, in this run and by the cache.
 pub(crate) struct PageRecords {
     directory: PathBuf,
     known: Mutex<HashMap<Url, PageRecord>>,
-    /// The pages that were redirected, by their targets.
-    redirects: Mutex<HashMap<Url, Url>>,
+    redirects: PageRedirects,
 }
 
 impl PageRecords {
     /// Stores records below `directory`.
-    pub(crate) fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: PathBuf, redirects: PageRedirects) -> Self {
         Self {
             directory,
             known: Mutex::default(),
-            redirects: Mutex::default(),
+            redirects,
         }
-    }
-
-    /// Records that the page at `url` is at `target`.
-    pub(crate) fn follow(&self, url: &Url, target: &Url) {
-        let mut redirects = self.redirects.lock().expect("no panic while locked");
-        let original = redirects.get(&key(url)).cloned();
-        redirects.insert(key(target), original.unwrap_or_else(|| key(url)));
     }
 
     /// Keeps the record of the page at `url`, in place of that of an earlier response.
     pub(crate) fn keep(&self, url: &Url, record: &PageRecord) {
-        let redirects = self.redirects.lock().expect("no panic while locked");
-        let page = redirects.get(&key(url)).cloned();
-        drop(redirects);
-        let page = page.unwrap_or_else(|| key(url));
+        let page = self.redirects.requested(url);
         if let Err(error) = self.write(&page, record) {
             tracing::debug!(%error, page = %page, "failed to keep what a page says");
         }
@@ -203,7 +213,8 @@ mod tests {
     #[test]
     fn remembers_pages_across_runs() {
         let directory = tempfile::tempdir().unwrap();
-        let records = || PageRecords::new(directory.path().join("records"));
+        let records =
+            || PageRecords::new(directory.path().join("records"), PageRedirects::default());
         let (index, package) = (url("https://me:secret@host/simple"), "a".parse().unwrap());
         let first = records();
         first.keep(&url("https://me:secret@host/simple/a/"), &record());
@@ -228,10 +239,12 @@ mod tests {
     #[test]
     fn follows_redirects_of_pages() {
         let directory = tempfile::tempdir().unwrap();
-        let records = PageRecords::new(directory.path().to_owned());
+        let redirects = PageRedirects::default();
+        let records = PageRecords::new(directory.path().to_owned(), redirects.clone());
         let (first, last) = (url("https://host/simple/a/"), url("https://cdn/x"));
-        records.follow(&first, &url("https://other/a/"));
-        records.follow(&url("https://other/a/"), &last);
+        redirects.follow(&first, &url("https://other/a/"));
+        redirects.follow(&url("https://other/a/"), &last);
+        assert_eq!(redirects.requested(&last), first);
         let mut quarantined = PageRecord::default();
         quarantined.set_status("quarantined", None);
         assert!(quarantined.is_quarantined());

@@ -74,20 +74,27 @@ pub(super) struct PageStatements {
 }
 
 impl PageStatements {
-    /// Reads the page `body` of `response`.
-    pub(super) fn read(links: &PageLinks, response: &Response, body: &[u8]) -> Self {
+    /// Reads the page `body` of `response`, which the URL `requested` led to.
+    pub(super) fn read(
+        links: &PageLinks,
+        requested: &Url,
+        response: &Response,
+        body: &[u8],
+    ) -> Self {
+        let judge = ForeignWheels::new(requested);
         let content_type = response.headers().get(CONTENT_TYPE);
         let is_json = content_type
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.contains("json"));
         if is_json {
-            Self::read_json(links, body, response.url())
+            Self::read_json(links, judge, body, response.url())
         } else {
-            Self::read_html(links, &String::from_utf8_lossy(body), response.url())
+            let html = String::from_utf8_lossy(body);
+            Self::read_html(links, judge, &html, response.url())
         }
     }
 
-    fn read_json(links: &PageLinks, body: &[u8], page: &Url) -> Self {
+    fn read_json(links: &PageLinks, mut judge: ForeignWheels, body: &[u8], page: &Url) -> Self {
         let mut stated = Self::default();
         let Ok(Page {
             files,
@@ -101,7 +108,6 @@ impl PageStatements {
         {
             stated.record.set_status(marker, status["reason"].as_str());
         }
-        let mut judge = ForeignWheels::new(page);
         for file in &files {
             judge.see(file.filename.as_deref().unwrap_or_default());
             let has_digest = || {
@@ -129,12 +135,12 @@ impl PageStatements {
         stated
     }
 
-    fn read_html(links: &PageLinks, html: &str, page: &Url) -> Self {
+    fn read_html(links: &PageLinks, mut judge: ForeignWheels, html: &str, page: &Url) -> Self {
         let mut stated = Self::default();
         let Ok(dom) = tl::parse(html, tl::ParserOptions::default()) else {
             return stated;
         };
-        let (mut base, mut judge) = (page.clone(), ForeignWheels::new(page));
+        let mut base = page.clone();
         let (mut marker, mut reason) = (None, None);
         for tag in dom.nodes().iter().filter_map(|node| node.as_tag()) {
             let attribute = |name: &str| {

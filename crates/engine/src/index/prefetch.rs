@@ -313,14 +313,13 @@ impl PageReader {
         {
             return refused(unclear);
         }
-        let foreign = answer.iter().flatten();
-        let mut foreign = foreign.filter_map(|(_, page)| foreign_files::first(page, name));
-        if let Some(file) = foreign.next() {
-            return if index.url().url().scheme() == "file" {
-                Answer::Malformed
-            } else {
-                refused(Ambiguity::ForeignFile(file))
-            };
+        let mut pages = answer.iter().flatten().map(|(_, page)| page);
+        if index.url().url().scheme() == "file" {
+            if pages.any(|page| foreign_files::first(page, name).is_some()) {
+                return Answer::Malformed;
+            }
+        } else if let Some(file) = pages.find_map(|page| foreign_files::other_page(page, name)) {
+            return refused(Ambiguity::ForeignFile(file));
         }
         let refused_with = |status| refused(Ambiguity::Status(status));
         match answer {

@@ -214,13 +214,21 @@ fn skips_wheels_of_other_packages() {
         index.add(&wheel);
         set_page(&index, content_type, body);
         assert_builds_alpha(&index, &[]);
-        // A page without any file of the package is not its page.
+        // A page without any file of the package is not its page, and a cached one is not either.
         set_page(&index, content_type, &body.replace(ALPHA, &name));
         let sandbox = Sandbox::new();
-        sandbox
-            .build(&index, &["alpha"])
-            .assert_exit(4)
-            .assert_error_names(&["`alpha`", &name, "another package"]);
+        for _ in 0..2 {
+            sandbox
+                .build(&index, &["alpha"])
+                .assert_exit(4)
+                .assert_error_names(&["`alpha`", &name, "another package"]);
+        }
+        // The URL of a page that was redirected need not name the package.
+        let moved = Behavior::Body(content_type, body.as_bytes().to_vec());
+        index.always("/pages/7/", moved);
+        let target = vec![("Location", "/pages/7/".to_owned())];
+        index.always(PAGE, Behavior::Status(302, target));
+        assert_builds_alpha(&index, &[]);
         sandbox.write("simple/alpha/index.html", &html.replace("/files/", ""));
         let file = sandbox.path("simple/alpha").join(ALPHA);
         std::fs::write(file, Wheel::new("alpha", "1.0").bytes()).unwrap();
