@@ -40,7 +40,8 @@ pub trait Location: Send + Sync {
     fn file<'a>(&'a self, sha256: &'a Sha256) -> BoxFuture<'a, Result<Option<RemoteFile>>>;
 
     /// Writes the local file `path`, whose digest and size are those of `file`, unless the location has an entry of that
-    /// digest and size. Writes it in any case if `replace` is set, because the entry was found to be wrong.
+    /// digest and size. Writes it in any case if `replace` is set, because the entry was found to be wrong. The cause of the
+    /// error is [`FileTooLarge`](wheelhouse_oci::registry::FileTooLarge) if the server states that.
     fn write_file<'a>(
         &'a self,
         file: FileId,
@@ -74,11 +75,6 @@ pub fn wrong_entry(cause: impl Into<String>) -> Error {
 pub fn is_wrong_entry(error: &Error) -> bool {
     error.kind() == Kind::Verification
 }
-
-/// The server does not accept a file of this size (HTTP status 413). It may accept smaller ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server does not accept a file of this size")]
-pub(crate) struct FileTooLarge;
 
 /// The digest and the size (bytes) of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

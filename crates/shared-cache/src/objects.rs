@@ -32,15 +32,14 @@ use reqwest::{Body, Client, Method, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 use wheelhouse_fs::interruption::blocking;
-use wheelhouse_oci::registry::client_with;
+use wheelhouse_oci::registry::{FileTooLarge, client_with};
 use wheelhouse_store::BuildKey;
 use wheelhouse_types::error::{Context as _, display_chain};
 use wheelhouse_types::redact::redacted;
 use wheelhouse_types::{CacheLocation, Error, Kind, Result, Sha256, limits};
 
 use crate::location::{
-    ConnectOptions, Entry, EntryName, FileId, FileTooLarge, Location, MAX_RECORD, RemoteFile,
-    wrong_entry,
+    ConnectOptions, Entry, EntryName, FileId, Location, MAX_RECORD, RemoteFile, wrong_entry,
 };
 
 /// The size of one read of a local file, in bytes.

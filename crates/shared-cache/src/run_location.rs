@@ -15,14 +15,13 @@ use futures::TryStreamExt as _;
 use tokio::sync::OnceCell;
 use tracing::debug;
 use wheelhouse_fs::interruption::blocking;
+use wheelhouse_oci::registry::{FileTooLarge, SIZE_LIMIT_HINT};
 use wheelhouse_store::{BuildKey, ExpectedFile, Store, StoredFile};
 use wheelhouse_types::event::seconds;
 use wheelhouse_types::{CacheLocation, Error, Event, Observer, Result, Sha256, limits};
 
 use crate::connect::connect;
-use crate::location::{
-    ConnectOptions, EntryName, FileId, FileTooLarge, Location, RemoteFile, is_wrong_entry,
-};
+use crate::location::{ConnectOptions, EntryName, FileId, Location, RemoteFile, is_wrong_entry};
 
 /// A location that sends less over its time-out is given up (bytes per second). Building is faster.
 const LEAST_RATE: u64 = 8 << 10;
@@ -170,8 +169,11 @@ impl RunLocation {
             return;
         }
         self.observer.observe(&Event::Warning {
-            message: format!("large files are not written to the shared cache {}: {cause}", self.name),
-            hint: Some("Raise the limit of the server, or of the proxy before it, such as `client_max_body_size` of nginx.".to_owned()),
+            message: format!(
+                "large files are not written to the shared cache {}: {cause}",
+                self.name
+            ),
+            hint: Some(SIZE_LIMIT_HINT.to_owned()),
         });
     }
 

@@ -308,10 +308,21 @@ impl Registry {
                 error.with_hint(login_hint(Some(self.shared.reference.registry())))
             }
             StatusCode::NOT_FOUND => error.with_hint("Check the name and the tag of the image."),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                error.caused_by(FileTooLarge).with_hint(SIZE_LIMIT_HINT)
+            }
             _ => error,
         }
     }
 }
+
+/// The server does not accept a file of this size (HTTP status 413). It may accept smaller ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server does not accept a file of this size")]
+pub struct FileTooLarge;
+
+/// The hint of [`FileTooLarge`].
+pub const SIZE_LIMIT_HINT: &str = "Raise the limit of the server, or of the proxy before it, such as `client_max_body_size` of nginx.";
 
 /// A response that rejects a request.
 pub(super) struct Rejection {

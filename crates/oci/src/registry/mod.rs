@@ -20,6 +20,6 @@ pub mod referrers;
 pub mod repository;
 
 pub use access::Access;
-pub use client::Registry;
+pub use client::{FileTooLarge, Registry, SIZE_LIMIT_HINT};
 pub use credentials::Credentials;
 pub use http::client_with;

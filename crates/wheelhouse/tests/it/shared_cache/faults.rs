@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{BUILDS, Site, builds, warnings};
+use crate::support::fake_registry::{FakeRegistry, Fault};
 use crate::support::fault_proxy::{FaultProxy, ProxyFault};
 use crate::support::mounts::Mount;
 use crate::support::{RunResult, tree};
@@ -157,6 +158,31 @@ fn failing_writes_to_web_dav_server_are_harmless() {
 #[cfg_attr(not(feature = "test-containers"), ignore = "requires docker-registry")]
 fn failing_writes_to_registry_are_harmless() {
     assert_failing_writes_are_harmless(Site::registry());
+}
+
+#[test]
+fn registry_that_refuses_large_files_keeps_others() {
+    let site = Site::directory();
+    let registry = FakeRegistry::start();
+    let location = registry.location();
+    registry.fail("PUT", "uploads", Fault::Status(413, Vec::new()));
+    let run = site.build("first", &["--cache-to", &location]);
+    run.assert_success();
+    let warned = warnings(&run);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].starts_with("large files are not written"),
+        "{warned:?}"
+    );
+    assert!(
+        run.stdout.contains("client_max_body_size"),
+        "{}",
+        run.stdout
+    );
+    let run = site.build("second", &["--cache-from", &location]);
+    run.assert_success();
+    assert_eq!(builds(&run), BUILDS - 1, "{}", run.stdout);
+    tree::assert_same(&site.wheels("second"), &site.wheels("first"));
 }
 
 #[test]

@@ -109,6 +109,11 @@ impl FakeRegistry {
         self.state.lock().unwrap().requests.clone()
     }
 
+    /// The repository as the location of a shared cache.
+    pub(crate) fn location(&self) -> String {
+        format!("docker://127.0.0.1:{}/acme/wheels", self.port)
+    }
+
     pub(crate) fn image(&self) -> String {
         format!("docker://127.0.0.1:{}/acme/wheels:1", self.port)
     }
