@@ -488,7 +488,11 @@ fn find_foreign(
             continue;
         }
         let inner = format!("{name}/");
-        if desired.keys().any(|name| name.starts_with(&inner)) {
+        let mut following = desired.range(inner.as_str()..);
+        if following
+            .next()
+            .is_some_and(|(name, _)| name.starts_with(&inner))
+        {
             find_foreign(&entry.path(), &inner, desired, foreign)?;
         } else {
             foreign.push(inner);
