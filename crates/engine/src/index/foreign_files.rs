@@ -22,7 +22,7 @@ pub(crate) fn is_wheel_of(filename: &str, package: &PackageName) -> Option<bool>
 }
 
 /// Finds the foreign wheels on a page, judged by the package in the URL that was requested. They are removed only if the page
-/// has a wheel of the package, too: a page without any is another one, and is refused.
+/// has a wheel of the package, too: a page without any is that of another package, and is refused.
 pub(crate) struct ForeignWheels {
     package: Option<PackageName>,
     has_own: bool,
@@ -65,28 +65,29 @@ impl ForeignWheels {
 
 /// Returns the first wheel on the parsed `page` of a directory that is not one of `package`.
 pub(crate) fn first(page: &MetadataFormat, package: &PackageName) -> Option<String> {
-    wheels(page).find(|wheel| is_wheel_of(wheel, package) == Some(false))
+    find(page, package, usize::MAX)
 }
 
-/// Returns a wheel on the parsed `page` of a server if it is not one of `package`: then none is, because [`ForeignWheels`] are
-/// removed from the page before uv reads it.
-pub(crate) fn other_page(page: &MetadataFormat, package: &PackageName) -> Option<String> {
-    let wheel = wheels(page).next()?;
-    (is_wheel_of(&wheel, package) == Some(false)).then_some(wheel)
+/// Returns a wheel on the parsed `page` of a server that is not one of `package`. Examines one wheel of each version, because
+/// [`ForeignWheels`] are removed before uv reads a page, except from a page to which those of several packages redirect.
+pub(crate) fn remaining(page: &MetadataFormat, package: &PackageName) -> Option<String> {
+    find(page, package, 1)
 }
 
-/// Returns the file names of the wheels on a parsed `page`.
-fn wheels(page: &MetadataFormat) -> impl Iterator<Item = String> {
-    let page = match page {
-        MetadataFormat::Simple(page) => Some(page),
-        MetadataFormat::Flat(_) => None,
+/// Finds a wheel that is not one of `package` among the first `count` wheels of each version.
+fn find(page: &MetadataFormat, package: &PackageName, count: usize) -> Option<String> {
+    let MetadataFormat::Simple(page) = page else {
+        return None;
     };
-    let versions = page.into_iter().flat_map(|page| page.iter());
-    let wheels = versions.flat_map(|datum| datum.files.wheels.iter());
-    wheels.map(|wheel| {
+    let wheels = page
+        .iter()
+        .flat_map(|datum| datum.files.wheels.iter().take(count));
+    let mut wheels = wheels.map(|wheel| {
         let wheel = rkyv::deserialize::<_, rkyv::rancor::Error>(wheel);
-        wheel.expect("uv wrote it").filename().to_owned()
-    })
+        wheel.expect("uv wrote it")
+    });
+    let foreign = wheels.find(|wheel| is_wheel_of(wheel.filename(), package) == Some(false));
+    foreign.map(|wheel| wheel.filename().to_owned())
 }
 
 #[cfg(test)]

@@ -318,7 +318,7 @@ impl PageReader {
             if pages.any(|page| foreign_files::first(page, name).is_some()) {
                 return Answer::Malformed;
             }
-        } else if let Some(file) = pages.find_map(|page| foreign_files::other_page(page, name)) {
+        } else if let Some(file) = pages.find_map(|page| foreign_files::remaining(page, name)) {
             return refused(Ambiguity::ForeignFile(file));
         }
         let refused_with = |status| refused(Ambiguity::Status(status));
